@@ -41,7 +41,11 @@ impl Geometry {
     /// Unless it is a multiple of [`BLOCK_SIZE`] in `BLOCK_SIZE..=MAX_CHUNK_SIZE`.
     pub fn new(chunk_size: u64) -> Result<Self, GeometryError> {
         match u32::try_from(chunk_size) {
-            Ok(size) if size >= BLOCK_SIZE && size <= MAX_CHUNK_SIZE && size.is_multiple_of(BLOCK_SIZE) => {
+            Ok(size)
+                if size >= BLOCK_SIZE
+                    && size <= MAX_CHUNK_SIZE
+                    && size.is_multiple_of(BLOCK_SIZE) =>
+            {
                 Ok(Self { chunk_size: size })
             }
             _ => Err(GeometryError(chunk_size)),
@@ -77,6 +81,9 @@ mod tests {
         assert!(Geometry::new(65_537).is_err());
         assert!(Geometry::new(u64::from(MAX_CHUNK_SIZE) + u64::from(BLOCK_SIZE)).is_err());
         let g = Geometry::new(1 << 20).unwrap();
-        assert_eq!((g.blocks(), g.blocks_of(0), g.blocks_of(1), g.blocks_of(65_537)), (16, 0, 1, 2));
+        assert_eq!(
+            (g.blocks(), g.blocks_of(0), g.blocks_of(1), g.blocks_of(65_537)),
+            (16, 0, 1, 2)
+        );
     }
 }

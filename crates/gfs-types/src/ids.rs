@@ -170,7 +170,12 @@ mod tests {
 
     #[test]
     fn absurd_uuids_are_refused() {
-        for text in ["", "00000000-0000-0000-0000-000000000000", "zz", "+1234567-89ab-cdef-0011-223344556677"] {
+        for text in [
+            "",
+            "00000000-0000-0000-0000-000000000000",
+            "zz",
+            "+1234567-89ab-cdef-0011-223344556677",
+        ] {
             assert_eq!(ClusterId::parse(text), None, "{text}");
         }
         assert_eq!(ClusterId::from_slice(&[0; 16]), None);

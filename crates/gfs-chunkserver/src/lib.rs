@@ -1,0 +1,1 @@
+//! The chunkserver: chunk store, data streams, cloning, heartbeats.

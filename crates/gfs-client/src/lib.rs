@@ -1,0 +1,1 @@
+//! The library applications use to read and write files in GFS.

@@ -1,0 +1,1 @@
+//! All protocol and decision logic of GFS, without I/O, clock, randomness or async.

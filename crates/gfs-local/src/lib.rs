@@ -1,0 +1,1 @@
+//! A whole GFS cluster on one machine, as child processes.

@@ -1,0 +1,1 @@
+//! The master's shell: committer, sessions, RPC services, HTTP.

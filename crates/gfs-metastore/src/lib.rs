@@ -1,0 +1,1 @@
+//! The metadata store: guarded atomic batches, load, follow; in memory and embedded.

@@ -1,0 +1,1 @@
+//! Flags, health, metrics, logs and shutdown, shared by all GFS binaries.

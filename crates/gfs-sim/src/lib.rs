@@ -1,0 +1,1 @@
+//! Virtual clock, network and disks; checkers; scenarios for gfs-core.

@@ -1,0 +1,1 @@
+//! Dialling, accepting, windows and the copy-free gRPC codec for bulk streams.

@@ -1,0 +1,1 @@
+//! GFS from the command line: kubectl plugin and stand-alone.

@@ -1,0 +1,1 @@
+// Generated from proto/gfs/v1 by `make generate`. Do not edit.

@@ -31,7 +31,8 @@ pub(crate) fn generate(include: &Path) -> anyhow::Result<Vec<Generated>> {
     let builder = || tonic_prost_build::configure().emit_rerun_if_changed(false);
     let messages = builder().build_client(false).build_server(false).bytes(".");
     // Every message is declared to live elsewhere: only the services are left to write.
-    let services = builder().extern_path(format!(".{PACKAGE}"), "crate::v1");
+    // And no `connect` of the generator's is made: gfs-transport dials, and a call bears that name.
+    let services = builder().extern_path(format!(".{PACKAGE}"), "crate::v1").build_transport(false);
 
     let run = |builder: tonic_prost_build::Builder| -> anyhow::Result<String> {
         let out = tempfile::tempdir()?;

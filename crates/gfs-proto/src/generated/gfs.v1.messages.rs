@@ -587,9 +587,14 @@ pub struct Apply {
     #[prost(uint32, tag = "4")]
     pub confirmed: u32,
 }
-/// Writer to primary: no more mutations from me; confirm the length.
+/// Writer to primary: no more mutations from me; confirm the length. The primary passes it down the
+/// chain when all is applied, so that each member knows its bytes confirmed.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct Finish {}
+pub struct Finish {
+    /// Set by the primary on its way down: confirmed length of the chunk.
+    #[prost(uint32, tag = "1")]
+    pub confirmed: u32,
+}
 /// Down a push stream.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct PushReply {
@@ -1832,6 +1837,9 @@ pub struct ReplicaState {
     /// Being copied, not yet equal to anything.
     #[prost(bool, tag = "16")]
     pub cloning: bool,
+    /// Every byte below it is known to be acknowledged (or agreed in a version change).
+    #[prost(uint32, tag = "17")]
+    pub confirmed: u32,
 }
 /// Unasked.
 #[derive(Clone, PartialEq, ::prost::Message)]

@@ -6,6 +6,8 @@
 //! [`Event::Committed`] says that it is durable. If a commit fails the shell drops the whole brain
 //! and loads a new one in the next term: nothing uncommitted was ever seen by anybody.
 
+pub mod chunks;
+
 use bytes::Bytes;
 use gfs_proto::v1 as pb;
 use gfs_types::{Millis, WallMillis};

@@ -1,0 +1,1 @@
+//! A client that writes a file.

@@ -42,8 +42,7 @@ impl Geometry {
     pub fn new(chunk_size: u64) -> Result<Self, GeometryError> {
         match u32::try_from(chunk_size) {
             Ok(size)
-                if size >= BLOCK_SIZE
-                    && size <= MAX_CHUNK_SIZE
+                if (BLOCK_SIZE..=MAX_CHUNK_SIZE).contains(&size)
                     && size.is_multiple_of(BLOCK_SIZE) =>
             {
                 Ok(Self { chunk_size: size })

@@ -15,3 +15,10 @@ pub mod v1 {
         include!("generated/gfs.v1.rpc.rs");
     }
 }
+
+mod error;
+#[cfg(feature = "rpc")]
+mod status;
+
+#[cfg(feature = "rpc")]
+pub use status::{detail_of, status_of};

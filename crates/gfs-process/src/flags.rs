@@ -21,6 +21,12 @@ pub struct ProcessFlags {
     #[arg(long, env = "GFS_SHUTDOWN_GRACE", value_name = "SECONDS", default_value_t = 20)]
     pub shutdown_grace: u64,
 
+    /// End, killed by the kernel, as soon as this parent process is gone
+    ///
+    /// For clusters on one machine: their processes must not outlive whoever started them.
+    #[arg(long, value_name = "PID")]
+    pub die_with_parent: Option<i32>,
+
     /// What is logged, and how.
     #[command(flatten)]
     pub log: LogFlags,

@@ -61,6 +61,12 @@ where
         eprintln!("{name}: {error:#}");
         return ExitCode::FAILURE;
     }
+    if let Some(parent) = flags.die_with_parent
+        && let Err(error) = die_with(parent)
+    {
+        tracing::error!(error = format!("{error:#}"), "cannot be bound to the parent's life");
+        return ExitCode::FAILURE;
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -82,6 +88,15 @@ where
             ExitCode::FAILURE
         }
     }
+}
+
+/// Has the kernel kill this process when the *thread* that started it ends.
+fn die_with(parent: i32) -> anyhow::Result<()> {
+    rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
+    // It may have ended before the kernel was told.
+    let actual = rustix::process::getppid().map(rustix::process::Pid::as_raw_nonzero);
+    anyhow::ensure!(actual.is_some_and(|pid| pid.get() == parent), "process {parent} is gone");
+    Ok(())
 }
 
 enum Outcome {

@@ -12,6 +12,7 @@
 //! what a hostile peer may send is a matter of this crate.
 
 pub mod brain;
+pub mod mistakes;
 pub mod reader;
 pub mod replica;
 pub mod writer;

@@ -89,6 +89,12 @@ impl History {
         Self { shared: Arc::new(Mutex::new(recent)), head }
     }
 
+    /// Starts over after `revision`, before anyone follows.
+    pub(crate) fn begin_after(&self, revision: Revision) {
+        *lock(&self.shared) = Recent { floor: revision, changes: VecDeque::new(), bytes: 0 };
+        self.head.send_replace(Some(revision));
+    }
+
     /// Adds a commit and wakes followers.
     pub(crate) fn push(&self, change: Change) {
         let revision = change.revision;

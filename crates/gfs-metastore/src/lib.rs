@@ -16,12 +16,14 @@
 //!
 //! | implementation | for | keeps |
 //! |---|---|---|
+//! | [`EmbeddedStore`] | one master on one machine | one file, fsynced at every commit |
 //! | [`MemoryStore`] | simulation and tests | nothing beyond the process; fails when told to |
 //!
 //! [`GroupBatch`] merges what many operations want to change into one batch within a store's
 //! [`Limits`].
 
 mod batch;
+mod embedded;
 mod error;
 mod follow;
 mod group;
@@ -33,6 +35,7 @@ mod store;
 pub use batch::{
     Batch, ENTRY_OVERHEAD_BYTES, Key, Limits, MAX_COUNTERS_BYTES, Mutation, SequenceRecord, Value,
 };
+pub use embedded::{EmbeddedOptions, EmbeddedStore, FILE_NAME, FORMAT_VERSION};
 pub use error::{CommitError, GuardFailure, StoreError, TooLarge};
 pub use follow::{Change, ChangeSource, Follower};
 pub use group::{GroupBatch, Refused};

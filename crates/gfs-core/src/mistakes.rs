@@ -1,0 +1,53 @@
+//! Planted mistakes: switches that each break one rule, so that the checkers of the simulation and
+//! of the property tests can show that they notice. Only a build with the feature
+//! `planted-mistakes` can switch one on; in every other build [`Mistakes`] is empty and all
+//! questions to it are answered *no* at compile time.
+
+/// A rule that is broken on purpose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u32)]
+pub enum Mistake {
+    /// The writer numbers slices anew when it pushes them again.
+    WriterResendsWithNewSequences = 0,
+    /// The writer lets go of a slice when it was sent, not when it was acknowledged.
+    WriterReleasesBeforeAcknowledged = 1,
+    /// The reader hands out bytes without verifying their checksums.
+    ReaderBelievesUnverifiedBytes = 2,
+
+    /// A primary acknowledges before the members behind it have applied.
+    PrimaryAcknowledgesBeforeLastSecondary = 16,
+    /// A secondary applies what it has although an earlier serial is missing.
+    SecondarySkipsSerialGap = 17,
+    /// A replica goes on at a version that it promised to leave.
+    ReplicaAcceptsOldVersion = 18,
+    /// A replica forgets which mutations it applied when its version changes.
+    ReplicaForgetsWindow = 19,
+    /// A replica answers Prepare while a write is still under way.
+    ReplicaAnswersPrepareDuringWrite = 20,
+}
+
+/// The mistakes that are switched on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Mistakes {
+    #[cfg(feature = "planted-mistakes")]
+    planted: u64,
+}
+
+impl Mistakes {
+    /// These mistakes and one more.
+    #[cfg(feature = "planted-mistakes")]
+    #[must_use]
+    pub const fn with(self, mistake: Mistake) -> Self {
+        Self { planted: self.planted | 1 << mistake as u32 }
+    }
+
+    /// Whether this rule is to be broken.
+    #[must_use]
+    #[cfg_attr(not(feature = "planted-mistakes"), expect(unused_variables))]
+    pub const fn has(self, mistake: Mistake) -> bool {
+        #[cfg(feature = "planted-mistakes")]
+        return self.planted & 1 << mistake as u32 != 0;
+        #[cfg(not(feature = "planted-mistakes"))]
+        false
+    }
+}

@@ -1,0 +1,155 @@
+//! The file under the store, and the lock on its directory.
+
+use std::fmt;
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use rustix::fs::{FlockOperation, flock, fstatvfs};
+
+use super::FILE_NAME;
+use super::format::HEADER_BYTES;
+use crate::StoreError;
+
+/// What the store needs of a file; tests put faults here.
+pub(crate) trait StoreFile: fmt::Debug + Send + Sync + 'static {
+    /// Its length in bytes.
+    fn len(&self) -> io::Result<u64>;
+    /// Reads all of `out`, or fails.
+    fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<()>;
+    /// Writes all of `data`, or fails.
+    fn write_at(&self, offset: u64, data: &[u8]) -> io::Result<()>;
+    /// Cuts or extends it; what is new reads as zero.
+    fn set_len(&self, length: u64) -> io::Result<()>;
+    /// Returns when everything written is on the disk.
+    fn sync(&self) -> io::Result<()>;
+    /// Bytes it occupies on the device.
+    fn allocated(&self) -> io::Result<u64>;
+    /// Bytes free on its device for us.
+    fn available(&self) -> io::Result<u64>;
+}
+
+/// A real file. Its directory is locked as long as this exists.
+#[derive(Debug)]
+pub(crate) struct DiskFile {
+    file: File,
+    _locked_directory: File,
+}
+
+impl DiskFile {
+    /// Opens the store's file in `directory`, locking the directory, which is created when missing.
+    /// A file that is not there is created empty under another name: [`Created::publish`] gives it
+    /// its name once it is a valid store, so that a crash never leaves half of one.
+    pub(crate) fn open_or_create(directory: &Path) -> Result<OpenedFile, StoreError> {
+        if !directory.is_dir() {
+            std::fs::create_dir_all(directory)
+                .map_err(|e| failed("creating the directory", directory, e))?;
+            if let Some(parent) = directory.parent().filter(|p| !p.as_os_str().is_empty()) {
+                sync_directory(parent)?;
+            }
+        }
+        let locked = lock(directory)?;
+        let path = directory.join(FILE_NAME);
+        match OpenOptions::new().read(true).write(true).open(&path) {
+            Ok(file) => {
+                let file = Arc::new(Self { file, _locked_directory: locked });
+                Ok(OpenedFile { file, unpublished: None })
+            }
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                let draft = directory.join(format!("{FILE_NAME}.new"));
+                // A draft that is there already was abandoned by a crash.
+                let file = OpenOptions::new()
+                    .read(true)
+                    .write(true)
+                    .create(true)
+                    .truncate(true)
+                    .open(&draft)
+                    .map_err(|e| failed("creating", &draft, e))?;
+                let file = Arc::new(Self { file, _locked_directory: locked });
+                let unpublished = Some(Draft { draft, path, directory: directory.to_owned() });
+                Ok(OpenedFile { file, unpublished })
+            }
+            Err(e) => Err(failed("opening", &path, e)),
+        }
+    }
+}
+
+/// A file, perhaps a new one that does not have its name yet.
+#[derive(Debug)]
+pub(crate) struct OpenedFile {
+    /// The file.
+    pub(crate) file: Arc<dyn StoreFile>,
+    /// Set when it is new and empty.
+    pub(crate) unpublished: Option<Draft>,
+}
+
+/// How a new file gets its name.
+#[derive(Debug)]
+pub(crate) struct Draft {
+    draft: std::path::PathBuf,
+    path: std::path::PathBuf,
+    directory: std::path::PathBuf,
+}
+
+impl Draft {
+    /// Gives the (synced) file its name, durably.
+    pub(crate) fn publish(self) -> Result<(), StoreError> {
+        std::fs::rename(&self.draft, &self.path).map_err(|e| failed("naming", &self.path, e))?;
+        sync_directory(&self.directory)
+    }
+}
+
+impl StoreFile for DiskFile {
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.file.metadata()?.len())
+    }
+
+    fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        self.file.read_exact_at(out, offset)
+    }
+
+    fn write_at(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.file.write_all_at(data, offset)
+    }
+
+    fn set_len(&self, length: u64) -> io::Result<()> {
+        self.file.set_len(length)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.file.sync_data()
+    }
+
+    fn allocated(&self) -> io::Result<u64> {
+        use std::os::unix::fs::MetadataExt;
+        Ok(self.file.metadata()?.blocks().saturating_mul(512).max(HEADER_BYTES))
+    }
+
+    fn available(&self) -> io::Result<u64> {
+        let device = fstatvfs(&self.file)?;
+        Ok(device.f_bavail.saturating_mul(device.f_frsize))
+    }
+}
+
+/// Locks the directory against other openers, in this process or another; released with the file.
+fn lock(directory: &Path) -> Result<File, StoreError> {
+    let file = File::open(directory).map_err(|e| failed("opening", directory, e))?;
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(file),
+        Err(rustix::io::Errno::WOULDBLOCK) => Err(StoreError::InUse { path: directory.to_owned() }),
+        Err(e) => Err(failed("locking", directory, e.into())),
+    }
+}
+
+fn sync_directory(directory: &Path) -> Result<(), StoreError> {
+    File::open(directory)
+        .and_then(|directory| directory.sync_all())
+        .map_err(|e| failed("syncing the directory", directory, e))
+}
+
+/// An I/O error with what was being done to which file.
+pub(crate) fn failed(doing: &str, path: &Path, source: io::Error) -> StoreError {
+    StoreError::Io { context: format!("{doing} {}", path.display()), source }
+}

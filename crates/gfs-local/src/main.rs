@@ -3,6 +3,7 @@
 mod commands;
 
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
@@ -71,10 +72,17 @@ struct Up {
     log_level: String,
 }
 
-fn main() -> anyhow::Result<()> {
-    match Flags::parse().command {
+fn main() -> ExitCode {
+    let outcome = match Flags::parse().command {
         Command::Up(up) => commands::up(*up),
         Command::Status(place) => commands::status(&place.data),
         Command::Down(place) => commands::down(&place.data),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("gfs-local: {error:#}");
+            ExitCode::FAILURE
+        }
     }
 }

@@ -1,0 +1,132 @@
+//! The file operations that the chunk store is built on, as a trait, so that the same store runs
+//! over the operating system's files ([`OsFiles`]) and over a model disk that fails as real disks
+//! and kernels do ([`FaultyFiles`]).
+//!
+//! All calls block. None may be made while a lock is held that more than one chunk needs.
+
+mod faulty;
+mod model;
+mod os;
+
+pub use faulty::{Fault, FaultyFiles, Operation, OperationKind, Rule, killed};
+pub use os::OsFiles;
+
+use bytes::Bytes;
+use std::fmt::Debug;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+/// Space of the file system that holds a volume, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Capacity {
+    /// Size of the file system.
+    pub total: u64,
+    /// What an unprivileged process can still allocate.
+    pub free: u64,
+}
+
+impl Capacity {
+    /// Used space in percent, rounded up; an empty file system counts as full.
+    #[must_use]
+    pub fn used_percent(self) -> u64 {
+        let used = u128::from(self.total.saturating_sub(self.free));
+        match self.total {
+            0 => 100,
+            total => (used * 100).div_ceil(u128::from(total)) as u64,
+        }
+    }
+
+    /// Whether new chunks may be placed here: below 95 % used.
+    #[must_use]
+    pub fn accepts_new_chunks(self) -> bool {
+        self.used_percent() < 95
+    }
+
+    /// Whether clones may be placed here: below 90 % used, so that repair never takes the space
+    /// that clients' writes need.
+    #[must_use]
+    pub fn accepts_clones(self) -> bool {
+        self.used_percent() < 90
+    }
+}
+
+/// One entry of a directory.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct DirEntry {
+    /// Its name. One that is not UTF-8 is shown with replacement characters: no file of ours.
+    pub name: String,
+    /// Whether it is a directory.
+    pub is_dir: bool,
+}
+
+/// Holds an exclusive lock for as long as it lives.
+pub trait DirLock: Send + Sync + Debug {}
+
+/// A directory tree of files, as the chunk store needs it. Errors carry the operating system's
+/// error number where there is one ([`io::Error::raw_os_error`]).
+pub trait ChunkFiles: Send + Sync + Debug {
+    /// Opens an existing file for reading and writing; for reading alone where the file system is
+    /// read-only (writes then fail with `EROFS`).
+    fn open(&self, path: &Path) -> io::Result<Arc<dyn ChunkFile>>;
+
+    /// Creates a file, which must not exist.
+    fn create(&self, path: &Path) -> io::Result<Arc<dyn ChunkFile>>;
+
+    /// Renames a file. An existing target is replaced.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+
+    /// Removes a file's name.
+    fn unlink(&self, path: &Path) -> io::Result<()>;
+
+    /// The entries of a directory, sorted by name, without `.` and `..`.
+    fn list(&self, dir: &Path) -> io::Result<Vec<DirEntry>>;
+
+    /// Creates a directory, which must not exist; its parent must.
+    fn create_dir(&self, dir: &Path) -> io::Result<()>;
+
+    /// Makes the names in a directory durable.
+    fn sync_dir(&self, dir: &Path) -> io::Result<()>;
+
+    /// Locks a directory against every other process and every other holder in this one, without
+    /// touching what is in it. `EWOULDBLOCK` when it is taken.
+    fn lock_dir(&self, dir: &Path) -> io::Result<Box<dyn DirLock>>;
+
+    /// Space of the file system that holds `path`.
+    fn capacity(&self, path: &Path) -> io::Result<Capacity>;
+}
+
+/// An open file. Offsets and lengths are in bytes.
+pub trait ChunkFile: Send + Sync + Debug {
+    /// Writes all of `pieces`, one after the other, at `offset`, in as few calls as the system
+    /// allows. On an error any part of the range may have been written.
+    fn write_pieces(&self, pieces: &[Bytes], offset: u64) -> io::Result<()>;
+
+    /// Writes all of `bytes` at `offset`, in one call unless the system takes only a part.
+    fn write_all(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
+
+    /// Reads into `buffer` until it is full or the file ends; the count tells.
+    fn read(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
+
+    /// Makes content and length durable (`fdatasync`). After an error what was written since the
+    /// last success may be gone, and a later success says nothing about it.
+    fn sync(&self) -> io::Result<()>;
+
+    /// The file's length.
+    fn len(&self) -> io::Result<u64>;
+
+    /// Cuts or extends the file; what is added reads as zeros.
+    fn set_len(&self, len: u64) -> io::Result<()>;
+
+    /// Allocates space for a range and extends the file to its end where it is shorter. Where the
+    /// file system cannot allocate ahead, it only extends.
+    fn allocate(&self, offset: u64, len: u64) -> io::Result<()>;
+
+    /// Gives a range's space back; it reads as zeros then. Does nothing where the file system
+    /// cannot.
+    fn punch(&self, offset: u64, len: u64) -> io::Result<()>;
+
+    /// Starts to write a range's dirty pages to the disk without waiting for them. A hint:
+    /// promises nothing.
+    fn start_writeback(&self, offset: u64, len: u64) -> io::Result<()>;
+}

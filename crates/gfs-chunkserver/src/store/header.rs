@@ -1,0 +1,403 @@
+//! The header of a chunk file: what it says and how it is laid out.
+
+use super::layout::SLOT;
+use super::window::{WINDOW_CAPACITY, Window, WindowEntry};
+use gfs_types::{BLOCK_SIZE, ChunkHandle, ClientId, ClusterId, Crc, InodeId, OpSequence};
+use gfs_types::{Serial, Version, WallMillis};
+
+/// The version of the format that this code writes, and the only one it reads.
+pub const FORMAT: u32 = 1;
+
+const MAGIC: &[u8; 8] = b"GFSCHUNK";
+const WINDOW_AT: usize = 256;
+const CRC_AT: usize = SLOT as usize - 4;
+
+/// The kernel's boot id (`/proc/sys/kernel/random/boot_id`): as long as it is the same, what was
+/// written is in the page cache even if it is not on the disk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BootId(pub [u8; 16]);
+
+/// Where a chunk stands in a file, so that files can be rebuilt without metadata.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Place {
+    /// The file.
+    pub inode: InodeId,
+    /// Which extent of the file, from 0.
+    pub index: u64,
+    /// Where in the file the chunk begins, in bytes.
+    pub chunk_start: u64,
+    /// The file's replication goal, as the number of its enum on the wire.
+    pub goal: u8,
+}
+
+/// A position in the order of mutations.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Position {
+    /// The version.
+    pub version: Version,
+    /// The last serial applied within it.
+    pub serial: Serial,
+}
+
+/// A length of content, with the checksum of its last block when that is not whole.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Extent {
+    /// Bytes.
+    pub length: u32,
+    /// Checksum of the bytes past the last whole block; 0 when there are none.
+    pub tail: Crc,
+}
+
+/// What the header's flag bits say.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Flags {
+    /// Everything the header describes is durable.
+    pub clean: bool,
+    /// No more mutations.
+    pub sealed: bool,
+    /// A clone is being written; `complete` says nothing yet.
+    pub incomplete: bool,
+    /// Some block did not match its checksum when it was last read.
+    pub damaged: bool,
+    /// Not to be trusted until verified: a sync failed, or the newer header slot was garbled.
+    pub suspect: bool,
+}
+
+impl Flags {
+    const fn bits(self) -> u32 {
+        self.clean as u32
+            | (self.sealed as u32) << 1
+            | (self.incomplete as u32) << 2
+            | (self.damaged as u32) << 3
+            | (self.suspect as u32) << 4
+    }
+
+    const fn from_bits(bits: u32) -> Option<Self> {
+        if bits >= 1 << 5 {
+            return None;
+        }
+        Some(Self {
+            clean: bits & 1 != 0,
+            sealed: bits & 1 << 1 != 0,
+            incomplete: bits & 1 << 2 != 0,
+            damaged: bits & 1 << 3 != 0,
+            suspect: bits & 1 << 4 != 0,
+        })
+    }
+}
+
+/// One header slot of a chunk file: 4096 bytes, little endian, written in one write.
+///
+/// | at | bytes | what |
+/// |---|---|---|
+/// | 0 | 8 | `GFSCHUNK` |
+/// | 8 | 4 | format version, 1 |
+/// | 12 | 4 | zero (features that a reader must know) |
+/// | 16 | 8 | generation: of two valid slots the higher holds |
+/// | 24 | 16 | cluster id, big endian |
+/// | 40 | 8 | chunk handle |
+/// | 48 | 8 | inode id |
+/// | 56 | 8 | extent index |
+/// | 64 | 8 | offset in the file at which the chunk begins |
+/// | 72 | 8 | `promised` version |
+/// | 80 | 8 | `complete` version |
+/// | 88 | 8 | last serial applied in `complete` |
+/// | 96 | 4 | chunk size |
+/// | 100 | 4 | length |
+/// | 104 | 4 | checksum of the partial last block; 0 when the length ends a block |
+/// | 108 | 4 | flags: 1 clean, 2 sealed, 4 incomplete, 8 damaged, 16 suspect |
+/// | 112 | 8 | version of the last sync |
+/// | 120 | 8 | serial of the last sync |
+/// | 128 | 4 | length that the last sync made durable |
+/// | 132 | 4 | its partial last block's checksum |
+/// | 136 | 16 | kernel boot id under which the chunk last became unclean |
+/// | 152 | 1 | replication goal of the file |
+/// | 153 | 3 | zero |
+/// | 156 | 4 | window entries, at most 112 |
+/// | 160 | 96 | zero (kept for the redo record's place) |
+/// | 256 | 32 each | window, oldest first: writer u64, sequence u64, offset u32, length u32, wall milliseconds u64 |
+/// | 4092 | 4 | CRC-32C of bytes 0..4092 |
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Header {
+    /// Counts the header writes of this chunk.
+    pub generation: u64,
+    /// The cluster that the chunk belongs to.
+    pub cluster: ClusterId,
+    /// The chunk.
+    pub handle: ChunkHandle,
+    /// Where it stands in its file.
+    pub place: Place,
+    /// The version it promised to go to; never below `complete`'s.
+    pub promised: Version,
+    /// The version it is complete at, and the last serial applied in it.
+    pub complete: Position,
+    /// Bytes of a full chunk.
+    pub chunk_size: u32,
+    /// What it holds.
+    pub content: Extent,
+    /// Flags.
+    pub flags: Flags,
+    /// What the last sync made durable: position and content.
+    pub synced: (Position, Extent),
+    /// Under which boot it last became unclean.
+    pub boot: BootId,
+    /// What recent mutations did, for repeats.
+    pub window: Window,
+}
+
+/// What a slot holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Slot {
+    /// All zeros: never written.
+    Empty,
+    /// A valid header.
+    Valid(Box<Header>),
+    /// Anything else, and what is wrong with it.
+    Garbled(String),
+}
+
+struct Reader<'a>(&'a [u8]);
+
+impl Reader<'_> {
+    fn bytes<const N: usize>(&mut self) -> [u8; N] {
+        // Slots have a fixed size and fields fixed places: running out cannot happen.
+        match self.0.split_first_chunk::<N>() {
+            Some((head, rest)) => {
+                self.0 = rest;
+                *head
+            }
+            None => [0; N],
+        }
+    }
+    fn u8(&mut self) -> u8 {
+        u8::from_le_bytes(self.bytes())
+    }
+    fn u32(&mut self) -> u32 {
+        u32::from_le_bytes(self.bytes())
+    }
+    fn u64(&mut self) -> u64 {
+        u64::from_le_bytes(self.bytes())
+    }
+    fn extent(&mut self) -> Extent {
+        Extent { length: self.u32(), tail: Crc(self.u32()) }
+    }
+    fn position(&mut self) -> Position {
+        Position { version: Version(self.u64()), serial: Serial(self.u64()) }
+    }
+}
+
+struct Writer<'a>(&'a mut [u8; SLOT as usize], usize);
+
+impl Writer<'_> {
+    fn bytes(&mut self, bytes: &[u8]) {
+        if let Some(target) = self.0.get_mut(self.1..self.1 + bytes.len()) {
+            target.copy_from_slice(bytes);
+        }
+        self.1 += bytes.len();
+    }
+    fn u32(&mut self, value: u32) {
+        self.bytes(&value.to_le_bytes());
+    }
+    fn u64(&mut self, value: u64) {
+        self.bytes(&value.to_le_bytes());
+    }
+}
+
+impl Header {
+    /// The slot's bytes.
+    #[must_use]
+    pub fn encode(&self) -> [u8; SLOT as usize] {
+        let mut slot = [0; SLOT as usize];
+        let mut w = Writer(&mut slot, 0);
+        w.bytes(MAGIC);
+        w.u32(FORMAT);
+        w.u32(0);
+        w.u64(self.generation);
+        w.bytes(&self.cluster.to_bytes());
+        w.u64(self.handle.0);
+        w.u64(self.place.inode.0);
+        w.u64(self.place.index);
+        w.u64(self.place.chunk_start);
+        w.u64(self.promised.0);
+        w.u64(self.complete.version.0);
+        w.u64(self.complete.serial.0);
+        w.u32(self.chunk_size);
+        w.u32(self.content.length);
+        w.u32(self.content.tail.0);
+        w.u32(self.flags.bits());
+        let (position, extent) = self.synced;
+        w.u64(position.version.0);
+        w.u64(position.serial.0);
+        w.u32(extent.length);
+        w.u32(extent.tail.0);
+        w.bytes(&self.boot.0);
+        w.bytes(&[self.place.goal, 0, 0, 0]);
+        w.u32(self.window.len() as u32);
+        w.1 = WINDOW_AT;
+        for entry in self.window.entries() {
+            w.u64(entry.writer.0);
+            w.u64(entry.sequence.0);
+            w.u32(entry.offset);
+            w.u32(entry.len);
+            w.u64(entry.wall.0);
+        }
+        let (body, end) = slot.split_at_mut(CRC_AT);
+        end.copy_from_slice(&Crc::of(body).0.to_le_bytes());
+        slot
+    }
+
+    /// Reads a slot. A short one counts as garbled, unless it is all zeros.
+    #[must_use]
+    pub fn decode(slot: &[u8]) -> Slot {
+        if slot.iter().all(|byte| *byte == 0) {
+            return Slot::Empty;
+        }
+        match Self::parse(slot) {
+            Ok(header) => Slot::Valid(Box::new(header)),
+            Err(why) => Slot::Garbled(why),
+        }
+    }
+
+    fn parse(slot: &[u8]) -> Result<Self, String> {
+        let Some((body, crc)) =
+            slot.split_at_checked(CRC_AT).filter(|(_, end)| end.len() == size_of::<u32>())
+        else {
+            return Err(format!("header slot has {} bytes", slot.len()));
+        };
+        if !body.starts_with(MAGIC) {
+            return Err("header has the wrong magic".to_owned());
+        }
+        if Crc::of(body) != Crc(Reader(crc).u32()) {
+            return Err("header does not match its checksum".to_owned());
+        }
+        let mut r = Reader(body);
+        r.bytes::<8>();
+        let (format, features) = (r.u32(), r.u32());
+        if format != FORMAT || features != 0 {
+            return Err(format!(
+                "format version {format}, features {features:#x}: written by newer software"
+            ));
+        }
+        let generation = r.u64();
+        let cluster = ClusterId(u128::from_be_bytes(r.bytes()));
+        let handle = ChunkHandle(r.u64());
+        let mut place =
+            Place { inode: InodeId(r.u64()), index: r.u64(), chunk_start: r.u64(), goal: 0 };
+        let promised = Version(r.u64());
+        let complete = r.position();
+        let chunk_size = r.u32();
+        let content = r.extent();
+        let flags = r.u32();
+        let flags = Flags::from_bits(flags).ok_or_else(|| format!("unknown flags {flags:#x}"))?;
+        let synced = (r.position(), r.extent());
+        let boot = BootId(r.bytes());
+        place.goal = r.u8();
+        r.bytes::<3>();
+        let count = r.u32() as usize;
+        if content.length > chunk_size || synced.1.length > chunk_size {
+            return Err(format!("length {} over chunk size {chunk_size}", content.length));
+        }
+        if chunk_size == 0 || !chunk_size.is_multiple_of(BLOCK_SIZE) || promised < complete.version
+        {
+            return Err(format!(
+                "contradicts itself: chunk size {chunk_size}, promised {promised}, complete {}",
+                complete.version
+            ));
+        }
+        if count > WINDOW_CAPACITY {
+            return Err(format!("{count} window entries"));
+        }
+        let mut r = Reader(body.get(WINDOW_AT..).unwrap_or_default());
+        let window = Window::from_entries((0..count).map(|_| WindowEntry {
+            writer: ClientId(r.u64()),
+            sequence: OpSequence(r.u64()),
+            offset: r.u32(),
+            len: r.u32(),
+            wall: WallMillis(r.u64()),
+        }));
+        Ok(Self {
+            generation,
+            cluster,
+            handle,
+            place,
+            promised,
+            complete,
+            chunk_size,
+            content,
+            flags,
+            synced,
+            boot,
+            window,
+        })
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    pub(crate) fn sample() -> Header {
+        Header {
+            generation: 9,
+            cluster: ClusterId(0x0102_0304_0506_0708_090a_0b0c_0d0e_0f10),
+            handle: ChunkHandle(0xabcd),
+            place: Place { inode: InodeId(77), index: 3, chunk_start: 1 << 33, goal: 3 },
+            promised: Version(6),
+            complete: Position { version: Version(5), serial: Serial(41) },
+            chunk_size: 1 << 20,
+            content: Extent { length: 70_000, tail: Crc(0x1234_5678) },
+            flags: Flags { sealed: true, damaged: true, ..Flags::default() },
+            synced: (
+                Position { version: Version(5), serial: Serial(40) },
+                Extent { length: 65_540, tail: Crc(7) },
+            ),
+            boot: BootId([9; 16]),
+            window: Window::from_entries((0..200).map(|n| WindowEntry {
+                writer: ClientId(n),
+                sequence: OpSequence(n + 1),
+                offset: n as u32 * 10,
+                len: 10,
+                wall: WallMillis(1_700_000_000_000 + n),
+            })),
+        }
+    }
+
+    #[test]
+    fn a_header_survives_its_slot() {
+        let header = sample();
+        assert_eq!(header.window.len(), WINDOW_CAPACITY);
+        assert_eq!(Header::decode(&header.encode()), Slot::Valid(Box::new(header)));
+    }
+
+    #[test]
+    fn empty_and_short_slots_are_told_apart() {
+        assert_eq!(Header::decode(&[0; 4096]), Slot::Empty);
+        assert_eq!(Header::decode(&[]), Slot::Empty);
+        let slot = sample().encode();
+        assert!(matches!(Header::decode(&slot[..4095]), Slot::Garbled(_)));
+    }
+
+    proptest! {
+        #[test]
+        fn any_flipped_bit_is_found(bit in 0usize..4096 * 8) {
+            let mut slot = sample().encode();
+            slot[bit / 8] ^= 1 << (bit % 8);
+            prop_assert!(matches!(Header::decode(&slot), Slot::Garbled(_)));
+        }
+
+        /// With a valid checksum around it, so that the fields themselves are reached.
+        #[test]
+        fn hostile_slots_do_no_harm(at in 8usize..4000, bytes in proptest::collection::vec(any::<u8>(), 1..64)) {
+            let mut slot = sample().encode();
+            let end = (at + bytes.len()).min(CRC_AT);
+            slot[at..end].copy_from_slice(&bytes[..end - at]);
+            let crc = Crc::of(&slot[..CRC_AT]).0.to_le_bytes();
+            slot[CRC_AT..].copy_from_slice(&crc);
+            if let Slot::Valid(header) = Header::decode(&slot) {
+                prop_assert!(header.content.length <= header.chunk_size);
+                prop_assert!(header.window.len() <= WINDOW_CAPACITY);
+            }
+        }
+    }
+}

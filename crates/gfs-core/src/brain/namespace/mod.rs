@@ -109,16 +109,11 @@ impl Namespace {
         self.table.iter_from(from)
     }
 
-    /// The node of this name in a directory.
-    pub(crate) fn child(&self, directory: InodeId, name: &str) -> Option<InodeId> {
-        self.directory(directory)?.children.find(&self.table, name.as_bytes())
-    }
-
     /// Entries of a directory after a name, in order.
     pub(crate) fn list<'a>(
         &'a self,
         directory: &'a Directory,
-        after: &str,
+        after: &'a str,
     ) -> impl Iterator<Item = InodeId> + 'a {
         directory.children.after(&self.table, after.as_bytes())
     }

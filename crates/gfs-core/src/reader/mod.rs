@@ -135,9 +135,9 @@ pub struct Range {
     pub offset: u32,
     /// Up to, not including, this one.
     pub end: u32,
-    /// Whether all of it must exist. Otherwise (the last chunk of a file that is being written) the
-    /// range ends where the chunk does.
-    pub exact: bool,
+    /// Everything before this byte must exist. From there on (the last chunk of a file that is
+    /// being written) the range ends where the chunk does.
+    pub required: u32,
 }
 
 /// The state of a read.
@@ -351,7 +351,7 @@ impl ChunkReader {
     }
 
     fn ended(&mut self, now: Millis, effects: &mut Vec<Effect>) {
-        if self.range.exact {
+        if self.at < self.range.required {
             return self.next(now, ErrorCode::Internal, "ended too early", effects);
         }
         self.close(effects);

@@ -169,9 +169,7 @@ impl Run {
     }
 }
 
-fn whole(exact: bool) -> Range {
-    Range { offset: 0, end: LENGTH, exact }
-}
+const WHOLE: Range = Range { offset: 0, end: LENGTH, required: LENGTH };
 
 proptest! {
     #[test]
@@ -179,7 +177,7 @@ proptest! {
         seed: u64, faults in 0u32..12, offset in 0..LENGTH, length in 0..LENGTH,
     ) {
         let end = (offset + length).min(LENGTH);
-        let range = Range { offset, end, exact: true };
+        let range = Range { offset, end, required: end };
         let mut run = Run::new(seed, faults, range, Mistakes::default());
         prop_assert_eq!(run.finish(), Ok(()));
         prop_assert_eq!(&run.delivered[..], &content()[offset as usize..end as usize]);
@@ -188,7 +186,7 @@ proptest! {
 
     #[test]
     fn a_damaged_replica_is_reported_and_avoided(seed: u64) {
-        let mut run = Run::new(seed, 0, whole(true), Mistakes::default());
+        let mut run = Run::new(seed, 0, WHOLE, Mistakes::default());
         run.damaged = Some(1);
         prop_assert_eq!(run.finish(), Ok(()));
         prop_assert_eq!(&run.delivered[..], &content()[..]);
@@ -199,7 +197,7 @@ proptest! {
 
 #[test]
 fn an_open_chunk_ends_where_it_ends() {
-    let range = Range { offset: 10, end: LENGTH + 90_000, exact: false };
+    let range = Range { offset: 10, end: LENGTH + 90_000, required: LENGTH };
     let mut run = Run::new(4, 0, range, Mistakes::default());
     assert_eq!(run.finish(), Ok(()));
     assert_eq!(run.delivered, &content()[10..]);
@@ -207,7 +205,7 @@ fn an_open_chunk_ends_where_it_ends() {
 
 #[test]
 fn when_all_are_gone_the_read_fails_in_time() {
-    let mut run = Run::new(4, 0, whole(true), Mistakes::default());
+    let mut run = Run::new(4, 0, WHOLE, Mistakes::default());
     run.step(Event::Tick);
     let mut asked = 0;
     while run.outcome.is_none() {
@@ -233,7 +231,7 @@ fn an_absurd_message_is_not_believed() {
     for (offset, length, sums, bytes) in
         [(1, 10, 1, 10), (0, 11, 1, 10), (0, 10, 0, 10), (0, 10, 2, 10), (0, 0, 0, 0)]
     {
-        let mut run = Run::new(4, 0, whole(true), Mistakes::default());
+        let mut run = Run::new(4, 0, WHOLE, Mistakes::default());
         run.step(Event::Tick);
         let (stream, server, ..) = run.open.unwrap();
         run.step(Event::Received {
@@ -249,12 +247,8 @@ fn an_absurd_message_is_not_believed() {
 #[cfg(feature = "planted-mistakes")]
 #[test]
 fn believing_unverified_bytes_is_caught() {
-    let mut run = Run::new(
-        4,
-        0,
-        whole(true),
-        Mistakes::default().with(Mistake::ReaderBelievesUnverifiedBytes),
-    );
+    let mut run =
+        Run::new(4, 0, WHOLE, Mistakes::default().with(Mistake::ReaderBelievesUnverifiedBytes));
     run.damaged = Some(1);
     assert_eq!(run.finish(), Ok(()));
     assert_ne!(run.delivered, &content()[..], "the check of the other tests sees it");

@@ -44,12 +44,9 @@ impl Call {
                 replace,
                 ..Default::default()
             }),
-            Call::Remove { path, recursive } => Request::Remove(pb::RemoveRequest {
-                header,
-                path,
-                recursive,
-                ..Default::default()
-            }),
+            Call::Remove { path, recursive } => {
+                Request::Remove(pb::RemoveRequest { header, path, recursive, ..Default::default() })
+            }
             Call::Stat { path } => Request::Stat(pb::StatRequest { header, path, inode: 0 }),
             Call::List { path } => {
                 Request::List(pb::ListRequest { header, path, ..Default::default() })
@@ -109,9 +106,9 @@ impl Model {
     }
 
     fn below<'a>(&'a self, path: &'a str) -> impl Iterator<Item = (&'a String, &'a (u64, bool))> {
-        self.nodes.iter().filter(move |(p, _)| {
-            p.strip_prefix(path).is_some_and(|rest| rest.starts_with('/'))
-        })
+        self.nodes
+            .iter()
+            .filter(move |(p, _)| p.strip_prefix(path).is_some_and(|rest| rest.starts_with('/')))
     }
 
     fn entries(&self, path: &str) -> Vec<(String, u64)> {

@@ -135,9 +135,7 @@ impl Run {
             Gist::Node(inode, _) => {
                 let now = self.model.nodes.iter().find(|(_, (id, _))| *id == inode);
                 match now {
-                    Some((path, _)) => {
-                        self.model.clone().call(&Call::Stat { path: path.clone() })
-                    }
+                    Some((path, _)) => self.model.clone().call(&Call::Stat { path: path.clone() }),
                     // While it is being taken down its attributes are still known.
                     None => Gist::Node(inode, None),
                 }

@@ -57,6 +57,8 @@ pub(super) struct World {
     sends: VecDeque<(SessionId, pb::Command)>,
     /// Ordinals of each key's last mutation, to check that each key stands once in a group.
     pub(super) groups: u64,
+    /// Operations of a client that does each once.
+    pub(super) operations: std::cell::Cell<u64>,
 }
 
 pub(super) fn config() -> BrainConfig {
@@ -97,6 +99,7 @@ impl World {
             token: 0,
             sends: VecDeque::new(),
             groups: 0,
+            operations: Default::default(),
         };
         world.take(out);
         world.commit_all();
@@ -177,10 +180,8 @@ impl World {
 
     /// A brain of what is durable now.
     pub(super) fn load(&self) -> Brain {
-        let term = Term {
-            epoch: Epoch(self.epoch + 1),
-            commit_sequence: CommitSequence(self.sequence),
-        };
+        let term =
+            Term { epoch: Epoch(self.epoch + 1), commit_sequence: CommitSequence(self.sequence) };
         let mut loader = Loader::new(self.config.clone(), term, &self.counters).unwrap();
         for (key, value) in &self.store {
             loader.entry(key, value).unwrap();
@@ -212,6 +213,12 @@ impl World {
             answered_through: 0,
             epoch: self.epoch,
         })
+    }
+
+    /// The header of an operation that is no repeat.
+    pub(super) fn fresh(&self) -> Option<pb::RequestHeader> {
+        self.operations.set(self.operations.get() + 1);
+        self.header(1_000, self.operations.get())
     }
 
     pub(super) fn call(&mut self, request: Request) -> Token {

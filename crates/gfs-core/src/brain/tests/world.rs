@@ -24,6 +24,8 @@ type Mutations = Vec<(Bytes, Option<Bytes>)>;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Held {
     pub(super) state: pb::ReplicaState,
+    /// As the last grant says.
+    members: Vec<u32>,
 }
 
 /// A chunkserver: answers commands, keeps states instead of bytes.
@@ -283,6 +285,16 @@ impl World {
 
     pub(super) fn register_all(&mut self) {
         for at in 0..self.servers.len() {
+            if !self.servers[at].silent {
+                self.register(at);
+            }
+        }
+        self.settle();
+    }
+
+    /// A server registers and reports.
+    pub(super) fn register(&mut self, at: usize) {
+        {
             self.token += 1;
             let token = Token(self.token);
             let server = &self.servers[at];
@@ -334,7 +346,6 @@ impl World {
                 "report refused"
             );
         }
-        self.settle();
     }
 
     /// The server of a number.
@@ -344,13 +355,44 @@ impl World {
 
     /// As if a writer had pushed so many bytes: on every member, confirmed.
     pub(super) fn write(&mut self, chunk: &pb::ChunkLocation, length: u32) {
-        for at in &chunk.servers {
-            let held = self.server(at.server).held.get_mut(&chunk.handle).unwrap();
-            assert_eq!(held.state.complete, chunk.version, "the writer has the version");
+        self.try_write(chunk, length).unwrap();
+    }
+
+    /// Writes up to this length if every member that was granted can be reached and is at the
+    /// version of the location; else says who is not.
+    pub(super) fn try_write(
+        &mut self,
+        chunk: &pb::ChunkLocation,
+        length: u32,
+    ) -> Result<(), Vec<u32>> {
+        let at_version = |server: &Server| {
+            !server.silent
+                && server.held.get(&chunk.handle).is_some_and(|h| {
+                    h.state.complete == chunk.version && h.state.promised == chunk.version
+                })
+        };
+        let primary = self.servers.iter().find(|s| s.number == chunk.primary).ok_or(vec![])?;
+        if !at_version(primary) || !primary.held[&chunk.handle].state.lease {
+            return Err(if primary.silent { vec![primary.number] } else { vec![] });
+        }
+        let members = primary.held[&chunk.handle].members.clone();
+        let missing: Vec<u32> = self
+            .servers
+            .iter()
+            .filter(|s| members.contains(&s.number) && !at_version(s))
+            .map(|s| s.number)
+            .collect();
+        if !missing.is_empty() {
+            return Err(missing);
+        }
+        for member in members {
+            let held = self.server(member).held.get_mut(&chunk.handle).unwrap();
+            assert!(held.state.length <= length, "nobody writes behind the writer's back");
             held.state.length = length;
             held.state.serial += 1;
             held.state.confirmed = length;
         }
+        Ok(())
     }
 
     fn carry_out(&mut self, session: SessionId, command: pb::Command) {
@@ -374,6 +416,7 @@ impl World {
                 held.state.start = grant.start;
                 held.state.sealed = grant.sealed;
                 held.state.confirmed = held.state.length;
+                held.members = grant.members.iter().map(|m| m.server).collect();
                 held.state.lease =
                     grant.lease && grant.members.first().is_some_and(|m| m.server == number);
                 Some(held.state.clone())

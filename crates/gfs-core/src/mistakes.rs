@@ -36,6 +36,13 @@ pub enum Mistake {
     ReplicaForgetsWindow = 19,
     /// A replica answers Prepare while a write is still under way.
     ReplicaAnswersPrepareDuringWrite = 20,
+
+    /// The master answers before what the answer rests on is durable.
+    MasterRepliesBeforeCommit = 32,
+    /// The master mints a chunk handle twice.
+    MasterReusesHandle = 33,
+    /// The master forgets the outcomes of operations: a repeat takes effect again.
+    MasterForgetsOutcomes = 34,
 }
 
 /// The mistakes that are switched on.

@@ -2,6 +2,7 @@
 //! fsync of as many bytes in the same directory:
 //! `cargo run --release -p gfs-metastore --example commit_rate -- DIRECTORY [RECORDS]`.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -22,7 +23,7 @@ async fn main() -> Result<()> {
     let records: u64 = arguments.next().map_or(Ok(100_000), |n| n.parse())?;
     let store = EmbeddedStore::open(&directory, EmbeddedOptions::default()).await?;
     let term = store.acquire("bench", Epoch(0)).await?;
-    let mut load = Load { store, term, sequence: CommitSequence(0), random: 1 };
+    let mut load = Load { store, term, sequence: CommitSequence(0), files: 0, random: 1 };
     load.sequence = load.store.read_sequence().await?.sequence;
 
     let start = Instant::now();
@@ -48,6 +49,23 @@ async fn main() -> Result<()> {
             1000.0 / rate
         );
     }
+    println!("creates/commit   commits/s   creates/s   mean ms   CPU ms/commit");
+    for creates in [1_u64, 4, 16, 64] {
+        let start = Instant::now();
+        let cpu = cpu_time();
+        let mut commits = 0_u32;
+        while start.elapsed() < SPAN {
+            load.create(creates).await?;
+            commits += 1;
+        }
+        let cpu = (cpu_time() - cpu).as_secs_f64() * 1000.0 / f64::from(commits);
+        let rate = f64::from(commits) / start.elapsed().as_secs_f64();
+        println!(
+            "{creates:14} {rate:11.0} {:11.0} {:9.3} {cpu:15.3}",
+            rate * creates as f64,
+            1000.0 / rate
+        );
+    }
     let usage = load.store.usage().await?;
     println!("file: {:.1} MB", usage.bytes as f64 / 1e6);
     load.store.close().await;
@@ -67,17 +85,35 @@ struct Load {
     store: EmbeddedStore,
     term: Leadership,
     sequence: CommitSequence,
+    files: u64,
     random: u64,
 }
 
 impl Load {
-    async fn commit(&mut self, keys: Vec<u64>) -> Result<()> {
+    /// Records of these numbers, anywhere among those there are.
+    async fn commit(&mut self, numbers: Vec<u64>) -> Result<()> {
         let value = Bytes::from(vec![self.draw() as u8; VALUE_BYTES]);
-        let batch = Batch {
-            expected: self.sequence,
-            next: SequenceRecord { sequence: self.sequence.next(), counters: Bytes::new() },
-            puts: keys.iter().map(|key| (key_of(*key), Some(value.clone()))).collect(),
-        };
+        let entry = |number: &u64| (key(b'f', 0, *number), Some(value.clone()));
+        self.send(numbers.iter().map(entry).collect()).await
+    }
+
+    /// What creating files amounts to: for each a new inode, a name in one of 16 directories, and
+    /// the outcome for its client.
+    async fn create(&mut self, files: u64) -> Result<()> {
+        let mut puts = BTreeMap::new();
+        for _ in 0..files {
+            self.files += 1;
+            let (file, name, client) = (self.files, self.draw(), self.draw() % 64);
+            puts.insert(key(b'i', 0, file), Some(Bytes::from(vec![1; 80])));
+            puts.insert(key(b'd', file % 16, name), Some(Bytes::from(vec![2; 10])));
+            puts.insert(key(b'o', 0, client), Some(Bytes::from(vec![3; 30])));
+        }
+        self.send(puts).await
+    }
+
+    async fn send(&mut self, puts: BTreeMap<Bytes, Option<Bytes>>) -> Result<()> {
+        let next = SequenceRecord { sequence: self.sequence.next(), counters: Bytes::new() };
+        let batch = Batch { expected: self.sequence, next, puts };
         self.store.commit(&self.term, batch).await?;
         self.sequence = self.sequence.next();
         Ok(())
@@ -92,10 +128,17 @@ impl Load {
     }
 }
 
-fn key_of(number: u64) -> Bytes {
-    let mut key = b"f".to_vec();
+fn key(kind: u8, parent: u64, number: u64) -> Bytes {
+    let mut key = vec![kind];
+    key.extend_from_slice(&parent.to_be_bytes());
     key.extend_from_slice(&number.to_be_bytes());
     Bytes::from(key)
+}
+
+/// What this process has used so far, of the user's and the system's time.
+fn cpu_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
 /// What the device gives: appends of this size, each followed by fdatasync, a second.

@@ -23,6 +23,8 @@
 //! [`Limits`].
 
 mod batch;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 mod embedded;
 mod error;
 mod follow;

@@ -52,6 +52,7 @@ pub use logs::start_logs;
 pub use metrics::{
     Buckets, Counter, DURATION_BUCKETS, FloatGauge, Gauge, Histogram, Labelled, Metrics,
 };
+pub use own_usage::resident_bytes;
 pub use random::{Random, random_from_os, random_from_seed};
 pub use run::{Process, run};
 pub use shutdown::{Shutdown, ShutdownTrigger};

@@ -28,7 +28,11 @@ impl Collector for OwnUsage {
                 gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)
             }
         };
-        show("process_resident_memory_bytes", "Memory held in RAM", resident_bytes())?;
+        show(
+            "process_resident_memory_bytes",
+            "Memory held in RAM",
+            resident_bytes().map(|bytes| bytes as f64),
+        )?;
         show("process_open_fds", "Open file descriptors", open_files())?;
         let started = self.started.0 as f64 / 1000.0;
         show("process_start_time_seconds", "Start of the process since 1970", Some(started))?;
@@ -48,10 +52,12 @@ fn cpu_seconds() -> f64 {
     time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
 }
 
-fn resident_bytes() -> Option<f64> {
+/// Bytes of RAM this process holds; `None` where the kernel does not tell.
+#[must_use]
+pub fn resident_bytes() -> Option<u64> {
     let pages = fs::read_to_string("/proc/self/statm").ok()?;
     let resident: u64 = pages.split_whitespace().nth(1)?.parse().ok()?;
-    Some((resident * rustix::param::page_size() as u64) as f64)
+    Some(resident.saturating_mul(rustix::param::page_size() as u64))
 }
 
 fn open_files() -> Option<f64> {

@@ -107,7 +107,8 @@ pub struct Rule {
     pub fault: Fault,
 }
 
-type Hook = Arc<dyn Fn(&Operation) + Send + Sync>;
+/// Called before each operation.
+pub type Hook = Arc<dyn Fn(&Operation) + Send + Sync>;
 
 struct State {
     disk: ModelDisk,
@@ -327,7 +328,7 @@ impl FaultyFiles {
 
     /// Calls `hook` before each operation, without a lock held, so that it may take its time or
     /// never return: a slow or hung disk.
-    pub fn set_hook(&self, hook: Option<Arc<dyn Fn(&Operation) + Send + Sync>>) {
+    pub fn set_hook(&self, hook: Option<Hook>) {
         self.shared.lock().hook = hook;
     }
 
@@ -499,7 +500,7 @@ impl ChunkFile for FaultyFile {
         })
     }
 
-    fn len(&self) -> io::Result<u64> {
+    fn length(&self) -> io::Result<u64> {
         self.on(OperationKind::Len, 0, 0, |state, _| state.disk.len(self.inode))
     }
 

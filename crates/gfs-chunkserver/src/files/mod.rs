@@ -8,7 +8,7 @@ mod faulty;
 mod model;
 mod os;
 
-pub use faulty::{Fault, FaultyFiles, Operation, OperationKind, Rule, killed};
+pub use faulty::{Fault, FaultyFiles, Hook, Operation, OperationKind, Rule, killed};
 pub use os::OsFiles;
 
 use bytes::Bytes;
@@ -113,7 +113,7 @@ pub trait ChunkFile: Send + Sync + Debug {
     fn sync(&self) -> io::Result<()>;
 
     /// The file's length.
-    fn len(&self) -> io::Result<u64>;
+    fn length(&self) -> io::Result<u64>;
 
     /// Cuts or extends the file; what is added reads as zeros.
     fn set_len(&self, len: u64) -> io::Result<()>;

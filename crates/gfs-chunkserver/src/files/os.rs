@@ -185,7 +185,7 @@ impl ChunkFile for OsFile {
         Ok(fdatasync(&self.fd)?)
     }
 
-    fn len(&self) -> io::Result<u64> {
+    fn length(&self) -> io::Result<u64> {
         Ok(u64::try_from(fstat(&self.fd)?.st_size).unwrap_or(0))
     }
 
@@ -199,7 +199,7 @@ impl ChunkFile for OsFile {
         match retry(|| fallocate(&self.fd, FallocateFlags::empty(), offset, len)) {
             Err(Errno::OPNOTSUPP | Errno::NOSYS) => {
                 let end = offset.saturating_add(len);
-                if self.len()? < end { self.set_len(end) } else { Ok(()) }
+                if self.length()? < end { self.set_len(end) } else { Ok(()) }
             }
             done => Ok(done?),
         }

@@ -10,10 +10,12 @@ const BUFFER: usize = (MAX_SLICE + BLOCK_SIZE) as usize;
 /// Reads up to this take memory of their exact size.
 const SMALL: usize = 4 * BLOCK_SIZE as usize;
 
+type Idle = Arc<Mutex<Vec<Vec<u8>>>>;
+
 /// Keeps up to `limit` buffers that are not in use.
 #[derive(Debug)]
 pub(crate) struct BufferPool {
-    idle: Arc<Mutex<Vec<Vec<u8>>>>,
+    idle: Idle,
     limit: usize,
 }
 
@@ -22,7 +24,7 @@ pub(crate) struct BufferPool {
 pub(crate) struct Buffer {
     bytes: Vec<u8>,
     len: usize,
-    pool: Option<(Arc<Mutex<Vec<Vec<u8>>>>, usize)>,
+    pool: Option<(Idle, usize)>,
 }
 
 impl BufferPool {

@@ -107,27 +107,28 @@ impl Chunk {
 }
 
 /// Chooses between the slots of a file: the newer valid one. When the other is garbled it may have
-/// been the newer one, so the chunk is suspect then.
+/// been the newer one, so the chunk is suspect then. A window that was lost is taken from the other
+/// slot, which knows all but the last mutation; the chunk is suspect then, too.
 pub(crate) fn choose(slots: [Slot; 2]) -> Result<(Header, u8), String> {
-    match slots {
-        [Slot::Valid(a), Slot::Valid(b)] => {
-            Ok(if a.generation > b.generation { (*a, 0) } else { (*b, 1) })
+    let mut valid: Vec<(Header, bool, u8)> = Vec::with_capacity(2);
+    let mut garbled = Vec::new();
+    for (index, slot) in (0..).zip(slots) {
+        match slot {
+            Slot::Empty => {}
+            Slot::Valid { header, window_intact } => valid.push((*header, window_intact, index)),
+            Slot::Garbled(why) => garbled.push(format!("slot {index}: {why}")),
         }
-        [Slot::Valid(header), Slot::Empty] => Ok((*header, 0)),
-        [Slot::Empty, Slot::Valid(header)] => Ok((*header, 1)),
-        [Slot::Valid(mut header), Slot::Garbled(_)] => {
-            header.flags.suspect = true;
-            Ok((*header, 0))
-        }
-        [Slot::Garbled(_), Slot::Valid(mut header)] => {
-            header.flags.suspect = true;
-            Ok((*header, 1))
-        }
-        [Slot::Empty, Slot::Empty] => Err("no header was ever written".to_owned()),
-        [Slot::Garbled(a), Slot::Garbled(b)] if a == b => Err(a),
-        [Slot::Garbled(a), Slot::Garbled(b)] => Err(format!("slot 0: {a}; slot 1: {b}")),
-        [Slot::Garbled(why), Slot::Empty] | [Slot::Empty, Slot::Garbled(why)] => Err(why),
     }
+    valid.sort_by_key(|(header, ..)| header.generation);
+    let Some((mut header, window_intact, slot)) = valid.pop() else {
+        garbled.push("there is no header".to_owned());
+        return Err(garbled.join("; "));
+    };
+    header.flags.suspect |= !garbled.is_empty();
+    if let (false, Some((older, true, _))) = (window_intact, valid.pop()) {
+        header.window = older.window;
+    }
+    Ok((header, slot))
 }
 
 /// Reads a file's header; the checksum array, too, when `sums` has room for it. Applies the rule

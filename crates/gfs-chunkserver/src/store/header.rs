@@ -9,8 +9,9 @@ use gfs_types::{Serial, Version, WallMillis};
 pub const FORMAT: u32 = 1;
 
 const MAGIC: &[u8; 8] = b"GFSCHUNK";
-const WINDOW_AT: usize = 256;
-const CRC_AT: usize = SLOT as usize - 4;
+const FIXED_CRC_AT: usize = 508;
+const WINDOW_AT: usize = 512;
+const WINDOW_CRC_AT: usize = SLOT as usize - 4;
 
 /// The kernel's boot id (`/proc/sys/kernel/random/boot_id`): as long as it is the same, what was
 /// written is in the page cache even if it is not on the disk.
@@ -88,6 +89,11 @@ impl Flags {
 
 /// One header slot of a chunk file: 4096 bytes, little endian, written in one write.
 ///
+/// Power loss may leave parts of a slot old and others new, in sectors of 512 bytes at the least,
+/// and may do so to both slots at once. So everything but the window stands in the first sector,
+/// under a checksum of its own; the window's checksum covers the generation too, so that it is
+/// known to belong. A window that does not match is lost, the rest of the header is not.
+///
 /// | at | bytes | what |
 /// |---|---|---|
 /// | 0 | 8 | `GFSCHUNK` |
@@ -113,10 +119,11 @@ impl Flags {
 /// | 136 | 16 | kernel boot id under which the chunk last became unclean |
 /// | 152 | 1 | replication goal of the file |
 /// | 153 | 3 | zero |
-/// | 156 | 4 | window entries, at most 112 |
-/// | 160 | 96 | zero (kept for the redo record's place) |
-/// | 256 | 32 each | window, oldest first: writer u64, sequence u64, offset u32, length u32, wall milliseconds u64 |
-/// | 4092 | 4 | CRC-32C of bytes 0..4092 |
+/// | 156 | 4 | window entries, at most 108 |
+/// | 160 | 348 | zero (room for the redo record's place) |
+/// | 508 | 4 | CRC-32C of bytes 0..508 |
+/// | 512 | 32 each | window, oldest first: writer u64, sequence u64, offset u32, length u32, wall milliseconds u64 |
+/// | 4092 | 4 | CRC-32C of bytes 16..24 (the generation) and 512..4092 |
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Header {
     /// Counts the header writes of this chunk.
@@ -150,8 +157,13 @@ pub struct Header {
 pub enum Slot {
     /// All zeros: never written.
     Empty,
-    /// A valid header.
-    Valid(Box<Header>),
+    /// A valid header. Its window is empty and its flag `suspect` set when the window was lost.
+    Valid {
+        /// The header.
+        header: Box<Header>,
+        /// Whether the window is as it was written.
+        window_intact: bool,
+    },
     /// Anything else, and what is wrong with it.
     Garbled(String),
 }
@@ -241,8 +253,10 @@ impl Header {
             w.u32(entry.len);
             w.u64(entry.wall.0);
         }
-        let (body, end) = slot.split_at_mut(CRC_AT);
-        end.copy_from_slice(&Crc::of(body).0.to_le_bytes());
+        let fixed = Crc::of(slot.get(..FIXED_CRC_AT).unwrap_or_default());
+        let window = window_crc(self.generation, &slot);
+        Writer(&mut slot, FIXED_CRC_AT).u32(fixed.0);
+        Writer(&mut slot, WINDOW_CRC_AT).u32(window.0);
         slot
     }
 
@@ -253,24 +267,22 @@ impl Header {
             return Slot::Empty;
         }
         match Self::parse(slot) {
-            Ok(header) => Slot::Valid(Box::new(header)),
+            Ok((header, window_intact)) => Slot::Valid { header: Box::new(header), window_intact },
             Err(why) => Slot::Garbled(why),
         }
     }
 
-    fn parse(slot: &[u8]) -> Result<Self, String> {
-        let Some((body, crc)) =
-            slot.split_at_checked(CRC_AT).filter(|(_, end)| end.len() == size_of::<u32>())
-        else {
-            return Err(format!("header slot has {} bytes", slot.len()));
-        };
-        if !body.starts_with(MAGIC) {
+    fn parse(slot: &[u8]) -> Result<(Self, bool), String> {
+        let slot: &[u8; SLOT as usize] =
+            slot.try_into().map_err(|_| format!("header slot has {} bytes", slot.len()))?;
+        if !slot.starts_with(MAGIC) {
             return Err("header has the wrong magic".to_owned());
         }
-        if Crc::of(body) != Crc(Reader(crc).u32()) {
+        let (fixed, crc) = slot.split_at(FIXED_CRC_AT);
+        if Crc::of(fixed) != Crc(Reader(crc).u32()) {
             return Err("header does not match its checksum".to_owned());
         }
-        let mut r = Reader(body);
+        let mut r = Reader(fixed);
         r.bytes::<8>();
         let (format, features) = (r.u32(), r.u32());
         if format != FORMAT || features != 0 {
@@ -288,7 +300,8 @@ impl Header {
         let chunk_size = r.u32();
         let content = r.extent();
         let flags = r.u32();
-        let flags = Flags::from_bits(flags).ok_or_else(|| format!("unknown flags {flags:#x}"))?;
+        let mut flags =
+            Flags::from_bits(flags).ok_or_else(|| format!("unknown flags {flags:#x}"))?;
         let synced = (r.position(), r.extent());
         let boot = BootId(r.bytes());
         place.goal = r.u8();
@@ -307,15 +320,19 @@ impl Header {
         if count > WINDOW_CAPACITY {
             return Err(format!("{count} window entries"));
         }
-        let mut r = Reader(body.get(WINDOW_AT..).unwrap_or_default());
-        let window = Window::from_entries((0..count).map(|_| WindowEntry {
+        let crc = Crc(Reader(slot.get(WINDOW_CRC_AT..).unwrap_or_default()).u32());
+        let window_intact = window_crc(generation, slot) == crc;
+        flags.suspect |= !window_intact;
+        let mut r = Reader(slot.get(WINDOW_AT..).unwrap_or_default());
+        let entries = if window_intact { count } else { 0 };
+        let window = Window::from_entries((0..entries).map(|_| WindowEntry {
             writer: ClientId(r.u64()),
             sequence: OpSequence(r.u64()),
             offset: r.u32(),
             len: r.u32(),
             wall: WallMillis(r.u64()),
         }));
-        Ok(Self {
+        let header = Self {
             generation,
             cluster,
             handle,
@@ -328,8 +345,14 @@ impl Header {
             synced,
             boot,
             window,
-        })
+        };
+        Ok((header, window_intact))
     }
+}
+
+fn window_crc(generation: u64, slot: &[u8; SLOT as usize]) -> Crc {
+    let window = slot.get(WINDOW_AT..WINDOW_CRC_AT).unwrap_or_default();
+    Crc::of(&generation.to_le_bytes()).append(window)
 }
 
 #[cfg(test)]
@@ -367,7 +390,8 @@ pub(crate) mod tests {
     fn a_header_survives_its_slot() {
         let header = sample();
         assert_eq!(header.window.len(), WINDOW_CAPACITY);
-        assert_eq!(Header::decode(&header.encode()), Slot::Valid(Box::new(header)));
+        let decoded = Header::decode(&header.encode());
+        assert_eq!(decoded, Slot::Valid { header: Box::new(header), window_intact: true });
     }
 
     #[test]
@@ -383,18 +407,48 @@ pub(crate) mod tests {
         fn any_flipped_bit_is_found(bit in 0usize..4096 * 8) {
             let mut slot = sample().encode();
             slot[bit / 8] ^= 1 << (bit % 8);
-            prop_assert!(matches!(Header::decode(&slot), Slot::Garbled(_)));
+            match Header::decode(&slot) {
+                Slot::Garbled(_) => prop_assert!(bit / 8 < WINDOW_AT),
+                Slot::Valid { header, window_intact } => {
+                    prop_assert!(bit / 8 >= WINDOW_AT && !window_intact);
+                    let flags = Flags { suspect: true, ..sample().flags };
+                    prop_assert_eq!(*header, Header { window: Window::default(), flags, ..sample() });
+                }
+                Slot::Empty => prop_assert!(false),
+            }
+        }
+
+        /// Power loss that tears a slot by sectors leaves the old or the new header; only the
+        /// window may be lost.
+        #[test]
+        fn a_torn_slot_is_the_old_or_the_new(new_sectors in 0u8..=255) {
+            let old = sample();
+            let mut new = sample();
+            new.generation += 2;
+            new.content = Extent { length: 80_000, tail: Crc(1) };
+            new.window.push(WindowEntry { writer: ClientId(3), sequence: OpSequence(9), offset: 1, len: 2, wall: WallMillis(3) });
+            let (mut slot, newer) = (old.encode(), new.encode());
+            for sector in (0..8).filter(|sector| new_sectors & 1 << sector != 0) {
+                let range = sector * 512..(sector + 1) * 512;
+                slot[range.clone()].copy_from_slice(&newer[range]);
+            }
+            let Slot::Valid { header, window_intact } = Header::decode(&slot) else {
+                return Err(TestCaseError::fail("garbled"));
+            };
+            let expected = if new_sectors & 1 == 1 { new } else { old };
+            prop_assert_eq!((header.generation, header.content), (expected.generation, expected.content));
+            prop_assert!(!window_intact || header.window == expected.window);
         }
 
         /// With a valid checksum around it, so that the fields themselves are reached.
         #[test]
         fn hostile_slots_do_no_harm(at in 8usize..4000, bytes in proptest::collection::vec(any::<u8>(), 1..64)) {
             let mut slot = sample().encode();
-            let end = (at + bytes.len()).min(CRC_AT);
+            let end = (at + bytes.len()).min(WINDOW_CRC_AT);
             slot[at..end].copy_from_slice(&bytes[..end - at]);
-            let crc = Crc::of(&slot[..CRC_AT]).0.to_le_bytes();
-            slot[CRC_AT..].copy_from_slice(&crc);
-            if let Slot::Valid(header) = Header::decode(&slot) {
+            let crc = Crc::of(&slot[..FIXED_CRC_AT]).0.to_le_bytes();
+            slot[FIXED_CRC_AT..WINDOW_AT].copy_from_slice(&crc);
+            if let Slot::Valid { header, .. } = Header::decode(&slot) {
                 prop_assert!(header.content.length <= header.chunk_size);
                 prop_assert!(header.window.len() <= WINDOW_CAPACITY);
             }

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 
 /// How many entries a chunk keeps; the oldest goes first. Replicas of a chunk apply the same
 /// mutations in the same order, so their windows are the same.
-pub const WINDOW_CAPACITY: usize = 112;
+pub const WINDOW_CAPACITY: usize = 108;
 
 /// One applied mutation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,11 +6,31 @@
 //! [`Event::Committed`] says that it is durable. If a commit fails the shell drops the whole brain
 //! and loads a new one in the next term: nothing uncommitted was ever seen by anybody.
 
+mod calls;
 pub mod chunks;
+mod config;
+mod fsck;
+mod journal;
+mod load;
+mod namespace;
+mod outcomes;
+mod records;
+mod status;
+mod step;
+mod takedown;
+mod work;
+mod writers;
+
+#[cfg(test)]
+mod tests;
 
 use bytes::Bytes;
 use gfs_proto::v1 as pb;
-use gfs_types::{Millis, WallMillis};
+use gfs_types::{CommitSequence, Millis, WallMillis};
+
+pub use config::{BrainConfig, Limits, Term};
+pub use load::{LoadError, Loader};
+pub use step::Brain;
 
 /// Names a call that waits for its reply. Minted by the shell, unique within a term.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -150,6 +170,8 @@ pub enum Event {
     Committed {
         /// The last one.
         through: Ordinal,
+        /// The number of the transaction that made it durable.
+        sequence: CommitSequence,
     },
     /// Time passes. At least every 100 ms.
     Tick,

@@ -7,7 +7,7 @@ use gfs_types::{CommitSequence, Epoch};
 use redb::{ReadableDatabase, StorageError};
 
 use super::EmbeddedOptions;
-use super::file::{OpenedFile, StoreFile, failed};
+use super::file::{StoreFile, failed};
 use super::format::{
     Database, EPOCH_KEY, FORMAT_VERSION, RECORDS, SEQUENCE_KEY, STATE, check_header, header,
 };
@@ -44,39 +44,45 @@ impl<E: Into<redb::Error>> From<E> for Failure {
 }
 
 impl Failure {
-    /// As the error of a read. (After a failed write the handle answers `Poisoned` instead.)
-    pub(crate) fn of_read(self) -> StoreError {
+    /// As the error of a read, or of making a new store. (After a failed commit the handle answers
+    /// `Poisoned` instead.)
+    pub(crate) fn into_store_error(self) -> StoreError {
         match self.0 {
             redb::Error::DatabaseClosed => StoreError::Closed,
+            redb::Error::Io(source) => {
+                StoreError::Io { context: "the metadata store's file".to_owned(), source }
+            }
             other => StoreError::Corrupt(other.to_string()),
         }
     }
 }
 
+/// Makes an empty file an empty store, durably. `path` is for messages.
+pub(crate) fn format(file: Arc<dyn StoreFile>, path: &Path) -> Result<(), StoreError> {
+    let written = file.write_at(0, &header(FORMAT_VERSION));
+    written.map_err(|e| failed("writing", path, e))?;
+    let database = redb::Builder::new()
+        .create_with_backend(Database(Arc::clone(&file)))
+        .map_err(|error| open_error(error, path))?;
+    create_tables(&database).map_err(Failure::into_store_error)?;
+    database.close().map_err(|error| open_error(error, path))?;
+    file.sync().map_err(|e| failed("syncing", path, e))
+}
+
 impl Engine {
-    /// Opens the store in `opened`, initialising it when it is new. `path` is for messages.
+    /// Opens the store in `file`. `path` is for messages.
     pub(crate) fn open(
-        opened: OpenedFile,
+        file: Arc<dyn StoreFile>,
         path: &Path,
         options: EmbeddedOptions,
         history: History,
     ) -> Result<Self, StoreError> {
-        let OpenedFile { file, unpublished } = opened;
-        if unpublished.is_some() {
-            file.write_at(0, &header(FORMAT_VERSION)).map_err(|e| failed("writing", path, e))?;
-        } else {
-            check_header(file.as_ref(), path)?;
-        }
+        check_header(file.as_ref(), path)?;
         let database = redb::Builder::new()
             .set_cache_size(options.cache_bytes)
-            .set_check_integrity_on_open(unpublished.is_none())
+            .set_check_integrity_on_open(true)
             .create_with_backend(Database(Arc::clone(&file)))
             .map_err(|error| open_error(error, path))?;
-        if let Some(draft) = unpublished {
-            create_tables(&database)
-                .map_err(|failure| StoreError::Poisoned(failure.to_string()))?;
-            draft.publish()?;
-        }
         let (sequence, epoch) = read_state(&database)?;
         history.begin_after(revision_of(&sequence));
         Ok(Self { database, file, options, history, sequence, epoch, leader: None })
@@ -210,7 +216,7 @@ fn create_tables(database: &redb::Database) -> Result<(), Failure> {
 }
 
 fn read_state(database: &redb::Database) -> Result<(SequenceRecord, Epoch), StoreError> {
-    let (sequence, epoch) = read_state_values(database).map_err(Failure::of_read)?;
+    let (sequence, epoch) = read_state_values(database).map_err(Failure::into_store_error)?;
     let damaged = |what: &str| StoreError::Corrupt(format!("its {what} is missing or garbled"));
     let sequence = sequence
         .and_then(|value| SequenceRecord::decode(&value))

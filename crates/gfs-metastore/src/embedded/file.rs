@@ -4,7 +4,7 @@ use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustix::fs::{FlockOperation, flock, fstatvfs};
@@ -40,9 +40,12 @@ pub(crate) struct DiskFile {
 
 impl DiskFile {
     /// Opens the store's file in `directory`, locking the directory, which is created when missing.
-    /// A file that is not there is created empty under another name: [`Created::publish`] gives it
+    ///
+    /// A file that is not there is created empty under another name: [`Draft::publish`] gives it
     /// its name once it is a valid store, so that a crash never leaves half of one.
-    pub(crate) fn open_or_create(directory: &Path) -> Result<OpenedFile, StoreError> {
+    pub(crate) fn open_or_create(
+        directory: &Path,
+    ) -> Result<(Arc<Self>, Option<Draft>), StoreError> {
         if !directory.is_dir() {
             std::fs::create_dir_all(directory)
                 .map_err(|e| failed("creating the directory", directory, e))?;
@@ -52,45 +55,32 @@ impl DiskFile {
         }
         let locked = lock(directory)?;
         let path = directory.join(FILE_NAME);
-        match OpenOptions::new().read(true).write(true).open(&path) {
-            Ok(file) => {
-                let file = Arc::new(Self { file, _locked_directory: locked });
-                Ok(OpenedFile { file, unpublished: None })
-            }
+        let mut options = OpenOptions::new();
+        options.read(true).write(true);
+        match options.open(&path) {
+            Ok(file) => Ok((Arc::new(Self { file, _locked_directory: locked }), None)),
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
                 let draft = directory.join(format!("{FILE_NAME}.new"));
-                // A draft that is there already was abandoned by a crash.
-                let file = OpenOptions::new()
-                    .read(true)
-                    .write(true)
+                // A draft that is there already was abandoned in a crash.
+                let file = options
                     .create(true)
                     .truncate(true)
                     .open(&draft)
                     .map_err(|e| failed("creating", &draft, e))?;
                 let file = Arc::new(Self { file, _locked_directory: locked });
-                let unpublished = Some(Draft { draft, path, directory: directory.to_owned() });
-                Ok(OpenedFile { file, unpublished })
+                Ok((file, Some(Draft { draft, path, directory: directory.to_owned() })))
             }
             Err(e) => Err(failed("opening", &path, e)),
         }
     }
 }
 
-/// A file, perhaps a new one that does not have its name yet.
-#[derive(Debug)]
-pub(crate) struct OpenedFile {
-    /// The file.
-    pub(crate) file: Arc<dyn StoreFile>,
-    /// Set when it is new and empty.
-    pub(crate) unpublished: Option<Draft>,
-}
-
 /// How a new file gets its name.
 #[derive(Debug)]
 pub(crate) struct Draft {
-    draft: std::path::PathBuf,
-    path: std::path::PathBuf,
-    directory: std::path::PathBuf,
+    draft: PathBuf,
+    path: PathBuf,
+    directory: PathBuf,
 }
 
 impl Draft {

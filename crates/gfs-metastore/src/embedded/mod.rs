@@ -79,14 +79,19 @@ impl EmbeddedStore {
     /// Opens the store in `directory`, or creates both.
     ///
     /// # Errors
-    /// [`StoreError::InUse`], [`StoreError::NewerFormat`], [`StoreError::NotAStore`],
-    /// [`StoreError::Corrupt`] and [`StoreError::Io`]; the file is as it was before.
+    /// [`StoreError::InUse`], [`StoreError::NewerFormat`] and [`StoreError::NotAStore`], having
+    /// touched nothing; [`StoreError::Corrupt`] when the contents are damaged, [`StoreError::Io`].
     pub async fn open(directory: &Path, options: EmbeddedOptions) -> Result<Self, StoreError> {
         let owned = directory.to_owned();
         let limits = options.limits;
         let worker = Worker::start(move |history| {
-            let file = file::DiskFile::open_or_create(&owned)?;
-            engine::Engine::open(file, &owned.join(FILE_NAME), options, history)
+            let path = owned.join(FILE_NAME);
+            let (file, draft) = file::DiskFile::open_or_create(&owned)?;
+            if let Some(draft) = draft {
+                engine::format(file.clone(), &path)?;
+                draft.publish()?;
+            }
+            engine::Engine::open(file, &path, options, history)
         })
         .await?;
         Ok(Self { path: directory.join(FILE_NAME), limits, worker })
@@ -142,6 +147,7 @@ impl MetaStore for EmbeddedStore {
     }
 
     async fn compact(&self, upto: Revision) -> Result<(), StoreError> {
+        self.worker.check_open()?;
         self.worker.history().compact(upto);
         Ok(())
     }

@@ -43,7 +43,7 @@ impl PageSource for TablePages {
         let (cursor, page) = read
             .await
             .map_err(|e| StoreError::Corrupt(format!("reading records: {e}")))?
-            .map_err(Failure::of_read)?;
+            .map_err(Failure::into_store_error)?;
         self.cursor = Some(cursor);
         Ok(page)
     }

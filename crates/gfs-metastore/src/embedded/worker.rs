@@ -109,10 +109,16 @@ impl Worker {
         answer.await.map_err(|_| self.shared.error())
     }
 
+    /// Whether it still serves, for what is answered without asking the thread.
+    pub(crate) fn check_open(&self) -> Result<(), StoreError> {
+        if self.shared.end.get().is_some() { Err(self.shared.error()) } else { Ok(()) }
+    }
+
     /// Whether `term` is the current one.
     pub(crate) fn leads(&self, term: &Leadership) -> bool {
-        self.shared.end.get().is_none()
+        term.epoch.0 != 0
             && term.epoch.0 == term.token.0
+            && self.shared.end.get().is_none()
             && self.shared.epoch.load(Ordering::Acquire) == term.epoch.0
     }
 

@@ -1,0 +1,141 @@
+//! Figures of the chunk store alone: start-up scan, sequential writes and reads, beside the plain
+//! system calls for the same bytes. Run with `--release`, a directory, and a number of chunks:
+//!
+//! ```text
+//! cargo run --release -p gfs-chunkserver --example store_figures -- DIR 100000
+//! ```
+
+use anyhow::{Context, Result};
+use bytes::Bytes;
+use gfs_chunkserver::files::{ChunkFiles, OsFiles};
+use gfs_chunkserver::store::{BootId, NewChunk, Place, Volume, VolumeOptions, Write, WriteKind};
+use gfs_types::{
+    BlockSums, ChunkHandle, ClusterId, Geometry, MAX_SLICE, Serial, ServerUuid, Version,
+};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+const DATA_CHUNKS: u64 = 8;
+
+fn main() -> Result<()> {
+    let mut arguments = std::env::args().skip(1);
+    let dir = arguments.next().context("which directory?")?;
+    let dir = Path::new(&dir);
+    let chunks: u64 = arguments.next().context("how many chunks?")?.parse()?;
+    let options = VolumeOptions {
+        cluster: Some(ClusterId(1)),
+        new_server: ServerUuid(1),
+        geometry: Geometry::default(),
+        boot: BootId([1; 16]),
+        max_open: 1024,
+    };
+    let volume = Volume::open(Arc::new(OsFiles), &dir.join("volume"), options)?;
+    for round in ["fresh", "warm"] {
+        data(&volume, round)?;
+    }
+    baseline(dir)?;
+
+    let begin = Instant::now();
+    for handle in 0..chunks {
+        volume.create(chunk(1_000_000 + handle))?;
+    }
+    report("create", chunks, "chunks", begin.elapsed());
+    drop(volume);
+    let volume = Volume::open(Arc::new(OsFiles), &dir.join("volume"), options)?;
+    for threads in [1, 2] {
+        let begin = Instant::now();
+        let found = volume.scan(threads)?.entries.len() as u64;
+        report(&format!("scan, {threads} threads"), found, "chunks", begin.elapsed());
+    }
+    let begin = Instant::now();
+    for handle in 0..chunks {
+        volume.delete(ChunkHandle(1_000_000 + handle), Version(1))?;
+    }
+    report("delete", chunks, "chunks", begin.elapsed());
+    Ok(())
+}
+
+fn report(what: &str, count: u64, unit: &str, took: Duration) {
+    let seconds = took.as_secs_f64();
+    println!(
+        "{what:<24} {count:>8} {unit:<8} {seconds:>8.3} s {:>10.0} /s",
+        count as f64 / seconds
+    );
+}
+
+fn chunk(handle: u64) -> NewChunk {
+    let (promised, complete) = (Version(1), Version(1));
+    let handle = ChunkHandle(handle);
+    NewChunk { handle, place: Place::default(), promised, complete, incomplete: false }
+}
+
+fn slice() -> Vec<Bytes> {
+    let slice: Vec<u8> =
+        (0..MAX_SLICE).map(|at| (at.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    vec![Bytes::from(slice)]
+}
+
+fn data(volume: &Volume, round: &str) -> Result<()> {
+    let pieces = slice();
+    let slices = u64::from(Geometry::default().chunk_size() / MAX_SLICE);
+    let begin = Instant::now();
+    for handle in 1..=DATA_CHUNKS {
+        volume.create(chunk(handle))?;
+        for serial in 1..=slices {
+            let offset = (serial - 1) as u32 * MAX_SLICE;
+            let sums = &BlockSums::of(offset, &pieces); // what a server does on receiving
+            let (version, serial) = (Version(1), Serial(serial));
+            let kind = WriteKind::Sequential;
+            let write =
+                Write { version, serial, kind, offset, pieces: &pieces, sums, window: None };
+            volume.write(ChunkHandle(handle), &write)?;
+        }
+    }
+    report(&format!("write + CRC, {round}"), DATA_CHUNKS * slices, "MiB", begin.elapsed());
+    let begin = Instant::now();
+    for handle in 1..=DATA_CHUNKS {
+        for slice in 0..slices {
+            let read = volume.read(ChunkHandle(handle), slice as u32 * MAX_SLICE, MAX_SLICE)?;
+            anyhow::ensure!(read.data.len() == MAX_SLICE as usize);
+        }
+    }
+    report(&format!("verified read, {round}"), DATA_CHUNKS * slices, "MiB", begin.elapsed());
+    let begin = Instant::now();
+    volume.close_all();
+    report(&format!("close, {round}"), DATA_CHUNKS, "chunks", begin.elapsed());
+    for handle in 1..=DATA_CHUNKS {
+        volume.delete(ChunkHandle(handle), Version(1))?;
+    }
+    Ok(())
+}
+
+/// The same bytes by plain system calls: what the store could reach at best.
+fn baseline(dir: &Path) -> Result<()> {
+    let pieces = slice();
+    let slices = u64::from(Geometry::default().chunk_size() / MAX_SLICE);
+    let files: Vec<_> = (0..DATA_CHUNKS)
+        .map(|n| OsFiles.create(&dir.join(format!("plain-{n}"))))
+        .collect::<Result<_, _>>()?;
+    let begin = Instant::now();
+    for file in &files {
+        for slice in 0..slices {
+            std::hint::black_box(BlockSums::of(0, &pieces));
+            file.write_pieces(&pieces, slice * u64::from(MAX_SLICE))?;
+        }
+    }
+    report("plain pwritev + CRC", DATA_CHUNKS * slices, "MiB", begin.elapsed());
+    let mut buffer = vec![0; MAX_SLICE as usize];
+    let begin = Instant::now();
+    for file in &files {
+        for slice in 0..slices {
+            file.read(&mut buffer, slice * u64::from(MAX_SLICE))?;
+            std::hint::black_box(gfs_types::Crc::of(&buffer));
+        }
+    }
+    report("plain pread + CRC", DATA_CHUNKS * slices, "MiB", begin.elapsed());
+    for n in 0..DATA_CHUNKS {
+        OsFiles.unlink(&dir.join(format!("plain-{n}")))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,13 @@
+//! The chunk store over a model disk with faults, and over real files.
+
+#![allow(clippy::unwrap_used, clippy::panic)] // also in the helpers, which are no tests
+
+mod concurrency;
+mod crash;
+mod damage;
+mod faults;
+mod fixtures;
+mod model;
+mod power;
+mod rig;
+mod volume;

@@ -1,0 +1,34 @@
+//! ReportDamage.
+
+use gfs_proto::v1 as pb;
+use gfs_types::{ChunkHandle, ErrorCode, GfsError, ServerNumber};
+
+use super::Outcome;
+use crate::brain::Response;
+use crate::brain::step::Brain;
+use crate::brain::work::Work;
+
+impl Brain {
+    pub(super) fn report_damage(
+        &mut self,
+        work: &mut Work,
+        request: &pb::ReportDamageRequest,
+    ) -> Outcome {
+        let handle = ChunkHandle(request.handle);
+        if self.chunks.info(handle).is_none() {
+            return Err(GfsError::new(
+                ErrorCode::UnknownChunk,
+                format!("chunk {handle} does not exist"),
+            ));
+        }
+        self.chunks.damage_reported(
+            work.now,
+            handle,
+            request.version,
+            ServerNumber(request.server),
+            request.blocks,
+            &mut work.chunks,
+        );
+        Ok(Some(Response::ReportDamage(pb::ReportDamageResponse {})))
+    }
+}

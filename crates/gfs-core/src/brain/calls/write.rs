@@ -1,0 +1,343 @@
+//! Open, Allocate, Recover, Sync, Close: the life of a file being written.
+
+use gfs_proto::v1 as pb;
+use gfs_types::{ChunkHandle, ErrorCode, GfsError, InodeId, ServerNumber};
+
+use super::{Caller, Outcome};
+use crate::brain::chunks::{ChunkInfo, Waiter, WaiterKind};
+use crate::brain::step::Brain;
+use crate::brain::work::Work;
+use crate::brain::writers::{Waiting, Writing};
+use crate::brain::{Response, Token};
+
+/// Chunks that a Close may finish.
+const FINISHED_AT_MOST: usize = 64;
+/// Unreachable servers that a Recover may name.
+const UNREACHABLE_AT_MOST: usize = 64;
+
+fn internal(text: &str) -> GfsError {
+    GfsError::new(ErrorCode::Internal, text)
+}
+
+impl Brain {
+    pub(super) fn open(
+        &mut self,
+        work: &mut Work,
+        token: Token,
+        caller: Caller,
+        request: &pb::OpenRequest,
+    ) -> Outcome {
+        let (inode, node) = self.node_meant(work, request.inode, &request.path)?;
+        if node.file().is_none() {
+            return Err(GfsError::new(
+                ErrorCode::IsADirectory,
+                format!("inode {inode} is a directory"),
+            ));
+        }
+        let near = request.place.clone().unwrap_or_default();
+        if !request.write {
+            return Ok(Some(Response::Open(pb::OpenResponse {
+                attributes: Some(self.attributes(inode, node)),
+                chunks: self.first_locations(inode, request.locations, &near),
+                last: None,
+                epoch: self.term.epoch.0,
+            })));
+        }
+
+        let acquired = match self.writers.get(&inode) {
+            Some(writing) if writing.client == caller.client => false,
+            Some(writing) if !self.is_vanished(writing, work.now.mono) => {
+                return Err(GfsError::new(
+                    ErrorCode::Busy,
+                    format!("client {} writes inode {inode}", writing.client),
+                ));
+            }
+            _ => true,
+        };
+        let spare = self.writers.get(&inode).and_then(|writing| writing.spare);
+        let created = !acquired && self.writers.get(&inode).is_some_and(|w| w.created);
+        self.writers
+            .insert(inode, Writing { client: caller.client, seen: work.now.mono, created, spare });
+        if acquired {
+            work.entry(inode);
+        }
+        let waiting = Waiting {
+            client: caller.client,
+            sequence: caller.sequence,
+            inode,
+            near,
+            locations: request.locations as usize,
+            acquired,
+            since: work.now.mono,
+            repeats: Vec::new(),
+        };
+        let answer = self.settle(work, token, &waiting, None);
+        if answer.is_err() && acquired {
+            self.give_up_right(work, inode);
+        }
+        answer
+    }
+
+    /// The answer of an Open for write, when the file is in order.
+    pub(in crate::brain) fn opened(
+        &self,
+        _work: &mut Work,
+        waiting: &Waiting,
+        last: Option<pb::ChunkLocation>,
+    ) -> Result<Response, GfsError> {
+        let asked = u32::try_from(waiting.locations).unwrap_or(u32::MAX);
+        Ok(Response::Open(pb::OpenResponse {
+            attributes: self.attributes_of(waiting.inode),
+            chunks: self.first_locations(waiting.inode, asked, &waiting.near),
+            last,
+            epoch: self.term.epoch.0,
+        }))
+    }
+
+    /// The inode of a call for an open file.
+    fn open_file(&self, work: &mut Work, inode: u64) -> Result<InodeId, GfsError> {
+        if inode == 0 {
+            return Err(GfsError::invalid("inode 0 is no file"));
+        }
+        let (id, node) = self.node_meant(work, inode, "")?;
+        if node.file().is_none() {
+            return Err(GfsError::new(
+                ErrorCode::IsADirectory,
+                format!("inode {inode} is a directory"),
+            ));
+        }
+        Ok(id)
+    }
+
+    pub(super) fn allocate(
+        &mut self,
+        work: &mut Work,
+        caller: Caller,
+        request: &pb::AllocateRequest,
+    ) -> Result<Response, GfsError> {
+        let inode = self.open_file(work, request.inode)?;
+        self.written_by(inode, caller.client, work.now.mono)?;
+        if let Some(finished) = &request.finished {
+            self.finish(work, inode, finished, true).map_err(|e| self.explain(finished, e))?;
+        }
+        let near = request.place.clone().unwrap_or_default();
+        let handle = self.chunk_at(work, inode, request.index as usize, &near)?;
+        let chunk = self
+            .chunks
+            .location(handle, &near)
+            .ok_or_else(|| internal("the chunk has no location"))?;
+        Ok(Response::Allocate(pb::AllocateResponse { chunk: Some(chunk) }))
+    }
+
+    /// The chunk at an index of a file being written: an extent, the spare, or a new one.
+    fn chunk_at(
+        &mut self,
+        work: &mut Work,
+        inode: InodeId,
+        index: usize,
+        near: &pb::Place,
+    ) -> Result<ChunkHandle, GfsError> {
+        let file = self.namespace.file(inode).ok_or_else(|| internal("no file"))?;
+        let count = file.extents.len();
+        if let Some(extent) = file.extents.get(index) {
+            // A repeat, or the spare that became an extent meanwhile.
+            return Ok(*extent);
+        }
+        if index > count {
+            return Err(GfsError::new(
+                ErrorCode::OutOfRange,
+                format!("chunk {index} of a file that has {count}"),
+            ));
+        }
+        let writing = self.writers.get(&inode).ok_or_else(|| internal("no writer"))?;
+        if let Some(spare) = writing.spare {
+            return Ok(spare);
+        }
+
+        let last = file.extents.last().copied();
+        let chunk_size = u64::from(self.geometry.chunk_size());
+        let is_open = last.is_some_and(|last| !self.is_sealed(last));
+        let start = match last {
+            None => 0,
+            // Of an open one: as if it became full. If not, the spare is dropped.
+            Some(last) if is_open => {
+                self.chunks.info(last).map_or(0, |info| info.start).saturating_add(chunk_size)
+            }
+            Some(_) => self.length_of(file),
+        };
+        let Ok(index) = u32::try_from(index) else {
+            return Err(GfsError::new(ErrorCode::OutOfRange, "too many chunks"));
+        };
+        if start.saturating_add(chunk_size) > gfs_types::MAX_FILE_LENGTH {
+            return Err(GfsError::new(ErrorCode::OutOfRange, "the file is as long as any can be"));
+        }
+        let (copies, durability) = self.namespace.policy(inode);
+        let copies = if copies == 0 { self.cluster.default_copies as u8 } else { copies };
+        let info = ChunkInfo { inode, index, start, copies, durability };
+        let handle = self.new_chunk(work, info, near)?;
+        if is_open {
+            if let Some(writing) = self.writers.get_mut(&inode) {
+                writing.spare = Some(handle);
+            }
+            work.entry(inode);
+        } else if let Some(file) = self.namespace.file_mut(inode) {
+            file.extents.push(handle);
+            let count = file.extents.len();
+            work.extent(inode, count - 1, count);
+        }
+        Ok(handle)
+    }
+
+    pub(super) fn recover(
+        &mut self,
+        work: &mut Work,
+        token: Token,
+        caller: Caller,
+        request: &pb::RecoverRequest,
+    ) -> Outcome {
+        let inode = self.open_file(work, request.inode)?;
+        let handle = ChunkHandle(request.handle);
+        let is_extent = self.namespace.file(inode).is_some_and(|f| f.extents.contains(&handle));
+        let writing = self.writers.get(&inode);
+        if !is_extent && writing.is_none_or(|w| w.spare != Some(handle)) {
+            return Err(GfsError::new(
+                ErrorCode::UnknownChunk,
+                format!("chunk {handle} is none of inode {inode}"),
+            ));
+        }
+        let holds_right = writing.is_some_and(|w| w.client == caller.client);
+        // A version change takes the lease away: not while somebody writes. (And a displaced
+        // writer must not come back in this way.)
+        if let Some(writing) = writing
+            && !holds_right
+            && !self.is_vanished(writing, work.now.mono)
+        {
+            return Err(GfsError::new(
+                ErrorCode::Busy,
+                format!("client {} writes inode {inode}", writing.client),
+            ));
+        }
+        if holds_right {
+            self.written_by(inode, caller.client, work.now.mono)?;
+        }
+        if request.unreachable.len() > UNREACHABLE_AT_MOST {
+            return Err(GfsError::invalid("too many unreachable servers"));
+        }
+        let record = self.chunks.record(handle).ok_or_else(|| internal("no such chunk"))?;
+        let version = record.version.max(1);
+        if request.version > version {
+            return Err(GfsError::new(
+                ErrorCode::StaleVersion,
+                format!("chunk {handle} is at version {version}, not {}", request.version),
+            ));
+        }
+        // Only who writes is believed about who cannot be reached.
+        let unreachable: Vec<ServerNumber> = request
+            .unreachable
+            .iter()
+            .filter(|_| holds_right)
+            .map(|number| ServerNumber(*number))
+            .collect();
+        let waiting = Waiting {
+            client: caller.client,
+            sequence: caller.sequence,
+            inode,
+            near: request.place.clone().unwrap_or_default(),
+            locations: 0,
+            acquired: false,
+            since: work.now.mono,
+            repeats: Vec::new(),
+        };
+        self.wait(token, waiting)?;
+        let waiter = Waiter { token, kind: WaiterKind::Recover };
+        self.chunks.recover(
+            work.now,
+            handle,
+            request.version,
+            &unreachable,
+            holds_right,
+            waiter,
+            &mut work.chunks,
+        );
+        Ok(None)
+    }
+
+    pub(super) fn sync(
+        &mut self,
+        work: &mut Work,
+        caller: Caller,
+        request: &pb::SyncRequest,
+    ) -> Result<Response, GfsError> {
+        let inode = self.open_file(work, request.inode)?;
+        self.written_by(inode, caller.client, work.now.mono)?;
+        if let Some(last) = &request.last {
+            let before = self.namespace.file(inode).map(|file| self.length_of(file));
+            self.finish(work, inode, last, false).map_err(|error| self.explain(last, error))?;
+            let after = self.namespace.file(inode).map(|file| self.length_of(file));
+            if before != after {
+                self.modified(work, inode);
+            }
+        }
+        Ok(Response::Sync(pb::SyncResponse { attributes: self.attributes_of(inode) }))
+    }
+
+    pub(super) fn close(
+        &mut self,
+        work: &mut Work,
+        caller: Caller,
+        request: &pb::CloseRequest,
+    ) -> Result<Response, GfsError> {
+        let inode = self.open_file(work, request.inode)?;
+        let created = self.written_by(inode, caller.client, work.now.mono)?.created;
+        if request.abandon {
+            if !created {
+                return Err(GfsError::new(
+                    ErrorCode::Conflict,
+                    "only a file that this client has just created can be abandoned: remove it",
+                ));
+            }
+            let attributes = self.attributes_of(inode);
+            self.dispose(work, inode);
+            return Ok(Response::Close(pb::CloseResponse { attributes }));
+        }
+        if request.finished.len() > FINISHED_AT_MOST {
+            return Err(GfsError::invalid(format!(
+                "at most {FINISHED_AT_MOST} chunks can be finished at once"
+            )));
+        }
+        for finished in &request.finished {
+            self.finish(work, inode, finished, false)
+                .map_err(|error| self.explain(finished, error))?;
+        }
+        self.drop_empty_last(work, inode);
+        self.give_up_right(work, inode);
+        self.modified(work, inode);
+        Ok(Response::Close(pb::CloseResponse { attributes: self.attributes_of(inode) }))
+    }
+
+    fn modified(&mut self, work: &mut Work, inode: InodeId) {
+        if let Some(node) = self.namespace.get_mut(inode) {
+            node.modified_at = work.now.wall.0.max(node.modified_at);
+            work.entry(inode);
+        }
+    }
+
+    /// Says what version the chunk has, where that is the matter.
+    fn explain(&self, finished: &pb::FinishedChunk, error: GfsError) -> GfsError {
+        if error.code != ErrorCode::StaleVersion {
+            return error;
+        }
+        let version = self
+            .chunks
+            .record(ChunkHandle(finished.handle))
+            .map_or(0, |record| record.version.max(1));
+        GfsError::new(
+            ErrorCode::StaleVersion,
+            format!(
+                "chunk {} is at version {version}, not {}: recover it",
+                ChunkHandle(finished.handle),
+                finished.version
+            ),
+        )
+    }
+}

@@ -1,1 +1,0 @@
-//! A client that reads a file: which replica next, and what a failure means.

@@ -1,0 +1,67 @@
+//! Limits, times, and where writing begins.
+
+use crate::mistakes::Mistakes;
+use gfs_proto::v1 as pb;
+use gfs_types::{MAX_SLICE, Millis};
+
+/// Limits and times of a writer.
+#[derive(Clone, Copy, Debug)]
+pub struct Config {
+    /// Bytes of a full chunk, as the cluster says.
+    pub chunk_size: u32,
+    /// Most bytes of a slice, at most [`MAX_SLICE`].
+    pub max_slice: u32,
+    /// Most bytes that are handed in and not acknowledged.
+    pub window: u32,
+    /// Most slices that are handed in and not acknowledged.
+    pub window_slices: usize,
+    /// Give up after this long without progress.
+    pub deadline: Millis,
+    /// Silence of a stream after which the primary is asked whether it lives.
+    pub probe_after: Millis,
+    /// Silence after which a primary that does not answer the probe is reported as unreachable.
+    pub suspect_after: Millis,
+    /// Silence after which the chunk is recovered though the primary lives. More than the 2 s that
+    /// a primary waits for its secondaries and a server for its grant: they know better whom to
+    /// blame.
+    pub stall_after: Millis,
+    /// Pause before the second try; doubles with every further one.
+    pub pause_min: Millis,
+    /// Longest pause between tries.
+    pub pause_max: Millis,
+    /// Rules broken on purpose.
+    pub mistakes: Mistakes,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            chunk_size: gfs_types::DEFAULT_CHUNK_SIZE,
+            max_slice: MAX_SLICE,
+            window: 16 << 20,
+            window_slices: 1024,
+            deadline: Millis(30_000),
+            probe_after: Millis(500),
+            suspect_after: Millis(1_200),
+            stall_after: Millis(2_500),
+            pause_min: Millis(20),
+            pause_max: Millis(1_000),
+            mistakes: Mistakes::default(),
+        }
+    }
+}
+
+/// Where writing begins.
+#[derive(Clone, Debug)]
+pub struct Start {
+    /// Of the file.
+    pub inode: u64,
+    /// The client id under which slices are pushed.
+    pub writer: u64,
+    /// Length of the file: where the first byte goes.
+    pub length: u64,
+    /// Extents of the file.
+    pub chunks: u32,
+    /// The open last chunk; none when the file is empty or its last chunk accepts no more.
+    pub last: Option<pb::ChunkLocation>,
+}

@@ -111,7 +111,9 @@ mod tests {
         assert!(!caution.death(Millis(0), 5));
         assert!(!caution.death(Millis(10), 5));
         assert!(caution.death(Millis(20), 5));
-        assert!(caution.only_endangered(Millis(30_019)) && !caution.only_endangered(Millis(30_020)));
+        assert!(
+            caution.only_endangered(Millis(30_019)) && !caution.only_endangered(Millis(30_020))
+        );
         // One after another is none.
         let mut caution = Caution::new();
         for t in 0..10 {

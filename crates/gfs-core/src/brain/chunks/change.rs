@@ -143,7 +143,8 @@ impl Chunks {
         out: &mut Outbox,
     ) {
         let Some(slot) = self.table.get(handle) else {
-            let error = GfsError::new(ErrorCode::UnknownChunk, format!("there is no chunk {handle}"));
+            let error =
+                GfsError::new(ErrorCode::UnknownChunk, format!("there is no chunk {handle}"));
             out.done.push((waiter, Err(error)));
             return;
         };
@@ -161,10 +162,8 @@ impl Chunks {
             out.done.push((waiter, Ok(handle)));
             return;
         }
-        let change = self
-            .changes
-            .entry(handle)
-            .or_insert_with(|| Box::new(Change::new(0, false, now)));
+        let change =
+            self.changes.entry(handle).or_insert_with(|| Box::new(Change::new(0, false, now)));
         change.lease |= lease;
         if change.waiters.len() >= MAX_WAITERS {
             let text = format!("{MAX_WAITERS} callers wait for chunk {handle} already");
@@ -196,10 +195,8 @@ impl Chunks {
 
     /// A change found in a record, or a number found promised: repeated unasked.
     pub(super) fn burn(&mut self, now: Now, handle: ChunkHandle, next: u64, out: &mut Outbox) {
-        let change = self
-            .changes
-            .entry(handle)
-            .or_insert_with(|| Box::new(Change::new(0, false, now)));
+        let change =
+            self.changes.entry(handle).or_insert_with(|| Box::new(Change::new(0, false, now)));
         if next > change.next {
             change.next = next;
             change.stage = Stage::Waiting;
@@ -218,10 +215,8 @@ impl Chunks {
         out: &mut Outbox,
     ) {
         let lease = self.table.get(handle).is_some_and(|slot| slot.lease);
-        let change = self
-            .changes
-            .entry(handle)
-            .or_insert_with(|| Box::new(Change::new(0, lease, now)));
+        let change =
+            self.changes.entry(handle).or_insert_with(|| Box::new(Change::new(0, lease, now)));
         change.include = include.or(change.include);
         if change.stage == Stage::Waiting {
             self.attempt(now, handle, out);
@@ -243,7 +238,12 @@ impl Chunks {
 
     /// Who would take part now: those that hold the chunk first, then strays to be made equal.
     /// `None`: it is better to wait.
-    fn choose(&self, now: Now, handle: ChunkHandle, change: &Change) -> Option<SmallVec<[Asked; 4]>> {
+    fn choose(
+        &self,
+        now: Now,
+        handle: ChunkHandle,
+        change: &Change,
+    ) -> Option<SmallVec<[Asked; 4]>> {
         let slot = self.table.get(handle)?;
         let asked = |server, holder| Asked { server, holder, answer: None, equal: false };
         let wanted = |s: ServerNumber| self.is_usable(s) && !change.leaves_out(s, now);
@@ -258,7 +258,8 @@ impl Chunks {
         let doubtful =
             |s: ServerNumber| self.servers.get(s).is_some_and(|server| server.watch.is_doubtful());
         let spent = now.mono.since(change.begun);
-        let patience = if change.waiters.is_empty() { SUSPECT_AWAITED } else { AWAITED_WITH_WAITERS };
+        let patience =
+            if change.waiters.is_empty() { SUSPECT_AWAITED } else { AWAITED_WITH_WAITERS };
         let awaited = |s: ServerNumber| !change.leaves_out(s, now) && (doubtful(s) || unknown(s));
         if spent < patience && slot.members().any(awaited) {
             return None;
@@ -350,7 +351,9 @@ impl Chunks {
             change.reported = true;
             out.notes.push((
                 true,
-                format!("chunk {handle}: no complete copy is there; its version change waits for one"),
+                format!(
+                    "chunk {handle}: no complete copy is there; its version change waits for one"
+                ),
             ));
         }
         self.changes.insert(handle, change);
@@ -488,15 +491,21 @@ impl Chunks {
         change.stage = Stage::Waiting;
         change.since = now.mono;
         let next = change.next;
-        let found: SmallVec<[(ServerNumber, Answer); 4]> =
-            change.asked.drain(..).filter_map(|a| a.answer.map(|answer| (a.server, answer))).collect();
+        let found: SmallVec<[(ServerNumber, Answer); 4]> = change
+            .asked
+            .drain(..)
+            .filter_map(|a| a.answer.map(|answer| (a.server, answer)))
+            .collect();
         for (server, answer) in found {
             self.set_holds(handle, server, false);
             self.add_stray(handle, server, Self::stray_of(&answer, slot.version, next));
         }
         out.notes.push((
             true,
-            format!("chunk {handle}: none of the copies asked is complete at version {}", slot.version),
+            format!(
+                "chunk {handle}: none of the copies asked is complete at version {}",
+                slot.version
+            ),
         ));
         self.refresh(now, handle);
     }
@@ -534,7 +543,9 @@ impl Chunks {
                 let text = error.message.clone();
                 let source = error.error_code() == ErrorCode::Unreachable && error.server == best.0;
                 let others = change.asked.iter().any(|a| {
-                    a.server != best && a.answer.is_some_and(|x| x.complete == asked_version(&self.table, handle))
+                    a.server != best
+                        && a.answer
+                            .is_some_and(|x| x.complete == asked_version(&self.table, handle))
                 });
                 if source && others {
                     self.member_failed(now, handle, best, next, &text, out);
@@ -659,8 +670,10 @@ impl Chunks {
                     Stage::Equalizing(_) => !a.equal,
                     _ => a.answer.is_none(),
                 };
-                let suspect =
-                    self.servers.get(a.server).is_none_or(|s| s.watch.is_doubtful() || s.session.is_none());
+                let suspect = self
+                    .servers
+                    .get(a.server)
+                    .is_none_or(|s| s.watch.is_doubtful() || s.session.is_none());
                 owes && (spent >= limit || (suspect && spent >= SUSPECT_ANSWERS_WITHIN))
             });
             silent.extend(late.map(|a| (*handle, a.server, change.next)));

@@ -32,7 +32,12 @@ impl Chunks {
     }
 
     /// Sends the Grant of the chunk's present version to one of its members.
-    pub(super) fn send_grant(&mut self, server: ServerNumber, handle: ChunkHandle, out: &mut Outbox) -> bool {
+    pub(super) fn send_grant(
+        &mut self,
+        server: ServerNumber,
+        handle: ChunkHandle,
+        out: &mut Outbox,
+    ) -> bool {
         let Some(slot) = self.table.get(handle) else { return false };
         let grant = pb::Grant {
             version: slot.version,
@@ -121,7 +126,10 @@ impl Chunks {
                     }
                 }
                 // The next report says what became of it.
-                Purpose::Grant { .. } | Purpose::CancelClone | Purpose::Verify | Purpose::Revoke => {}
+                Purpose::Grant { .. }
+                | Purpose::CancelClone
+                | Purpose::Verify
+                | Purpose::Revoke => {}
             }
         }
     }
@@ -135,7 +143,9 @@ impl Chunks {
         version: u64,
         outcome: Result<Option<&pb::ReplicaState>, &pb::ErrorDetail>,
     ) {
-        let Some(slot) = self.table.get(handle).filter(|slot| slot.version == version) else { return };
+        let Some(slot) = self.table.get(handle).filter(|slot| slot.version == version) else {
+            return;
+        };
         match outcome {
             Ok(_) => {
                 // It has promised this version in a change that was committed with it.
@@ -191,7 +201,8 @@ impl Chunks {
         blocks: Option<pb::BlockRange>,
         out: &mut Outbox,
     ) {
-        let current = self.table.get(handle).is_some_and(|s| s.version == version && s.is_member(server));
+        let current =
+            self.table.get(handle).is_some_and(|s| s.version == version && s.is_member(server));
         let asked = self.servers.get(server).and_then(|s| s.session.as_ref()).is_some_and(|s| {
             s.pending.len() > 1_000
                 || s.pending.values().any(|p| p.handle == handle && p.purpose == Purpose::Verify)

@@ -1,7 +1,7 @@
 //! A server was declared dead: its session ends, and the table is swept for what it held.
 
-use super::{Chunks, Now, Outbox};
 use super::detector::{COUNTED_PER_TICK, Signal, State};
+use super::{Chunks, Now, Outbox};
 use gfs_types::{ChunkHandle, ServerNumber};
 
 /// Pages of the table (64 chunks each) swept in one event: a quarter of a million chunks, a few
@@ -51,10 +51,8 @@ impl Chunks {
         self.incidents.servers_lost(now, &dead, last_sign, why);
         let registered = self.servers.registered().count();
         for server in &dead {
-            let silent = self
-                .servers
-                .get(*server)
-                .map_or(0, |s| now.mono.since(s.watch.last_sign.mono).0);
+            let silent =
+                self.servers.get(*server).map_or(0, |s| now.mono.since(s.watch.last_sign.mono).0);
             out.notes.push((
                 true,
                 format!("server {server} is dead: {why}; last sign of life {silent} ms ago"),

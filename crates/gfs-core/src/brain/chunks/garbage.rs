@@ -183,7 +183,10 @@ impl Chunks {
 
 impl Garbage {
     fn record(&self) -> pb::GarbageRecord {
-        pb::GarbageRecord { members: self.members.iter().map(|m| m.0).collect(), version: self.version }
+        pb::GarbageRecord {
+            members: self.members.iter().map(|m| m.0).collect(),
+            version: self.version,
+        }
     }
 
     /// Who holds it, if it was never a chunk that this master knew.

@@ -3,8 +3,8 @@
 //! An incident holds the chunks that lost a copy and are not whole yet. A further loss while
 //! copies are still being made belongs to the same incident.
 
-use super::table::Slot;
 use super::Now;
+use super::table::Slot;
 use gfs_proto::v1 as pb;
 use gfs_types::{ChunkHandle, Millis, ServerNumber};
 use std::collections::{BTreeMap, VecDeque};
@@ -33,7 +33,13 @@ pub(super) struct Incidents {
 
 impl Incidents {
     /// Servers were declared dead; `last_sign` is the earliest of their last signs of life.
-    pub(super) fn servers_lost(&mut self, now: Now, servers: &[ServerNumber], last_sign: Now, why: &str) {
+    pub(super) fn servers_lost(
+        &mut self,
+        now: Now,
+        servers: &[ServerNumber],
+        last_sign: Now,
+        why: &str,
+    ) {
         let silent = now.mono.since(last_sign.mono).0;
         let names: Vec<String> = servers.iter().map(ToString::to_string).collect();
         let cause = format!("server {} lost: {why}", names.join(", "));

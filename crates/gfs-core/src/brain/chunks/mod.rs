@@ -20,6 +20,8 @@ mod sessions;
 mod status;
 mod strays;
 mod table;
+#[cfg(test)]
+mod tests;
 
 pub use reports::report_digest;
 
@@ -250,14 +252,7 @@ impl Chunks {
     }
 
     /// All is loaded; this master leads from now on. `rollback`: as the cluster record says.
-    pub fn started(
-        &mut self,
-        now: Now,
-        epoch: u64,
-        commit_sequence: u64,
-        counters: &pb::Counters,
-        rollback: bool,
-    ) {
+    pub fn started(&mut self, now: Now, epoch: u64, commit_sequence: u64, rollback: bool) {
         self.epoch = epoch;
         self.commit_sequence = commit_sequence;
         self.rollback = rollback;
@@ -535,8 +530,7 @@ impl Chunks {
     fn set_holds(&mut self, handle: ChunkHandle, server: ServerNumber, holds: bool) -> bool {
         let changed = self.table.get_mut(handle).is_some_and(|slot| slot.set_holds(server, holds));
         if changed && let Some(server) = self.servers.get_mut(server) {
-            server.held =
-                if holds { server.held + 1 } else { server.held.saturating_sub(1) };
+            server.held = if holds { server.held + 1 } else { server.held.saturating_sub(1) };
         }
         changed
     }

@@ -125,9 +125,9 @@ impl Chunks {
         }
         if good == 0 {
             // Only copies that a power loss or damage made doubtful may be left.
-            let doubtful = slot.strays
-                && self.strays_of(handle).any(|(_, s)| s.kind == StrayKind::Suspect);
-            return u8::from(doubtful);
+            let doubtful =
+                slot.strays && self.strays_of(handle).any(|(_, s)| s.kind == StrayKind::Suspect);
+            return u8::from(doubtful || slot.is_untouched());
         }
         2 * good + u8::from(!blocked)
     }
@@ -173,6 +173,9 @@ impl Chunks {
         if self.setbacks.get(&handle).is_some_and(|s| s.not_before > now.mono) {
             return Seen::Busy;
         }
+        if slot.good() == 0 && slot.is_untouched() && !slot.strays {
+            return self.grant_again(now, handle, slot, out);
+        }
         let changing = self.changes.contains_key(&handle);
         let blocked = self.changes.get(&handle).is_some_and(|c| c.is_blocked());
         let mut ready: u8 = 0;
@@ -216,6 +219,33 @@ impl Chunks {
             }
         }
         Seen::Settled
+    }
+
+    /// A fresh chunk of which no member has a replica: the Grants were lost on their way, with the
+    /// master or with the sessions. Nothing can have been acknowledged, for that takes all members.
+    fn grant_again(
+        &mut self,
+        now: Now,
+        handle: ChunkHandle,
+        slot: &Slot,
+        out: &mut Outbox,
+    ) -> Seen {
+        if !slot.members().all(|m| self.is_usable(m)) {
+            return Seen::Stuck;
+        }
+        for member in slot.members() {
+            self.send_grant(member, handle, out);
+        }
+        self.setback(now, handle);
+        Seen::Settled
+    }
+
+    /// Something for a chunk was tried and failed, or should not be tried again soon.
+    fn setback(&mut self, now: Now, handle: ChunkHandle) {
+        let setback =
+            self.setbacks.entry(handle).or_insert(Setback { failures: 0, not_before: now.mono });
+        setback.failures = setback.failures.saturating_add(1);
+        setback.not_before = now.mono + Millis(100 << setback.failures.min(6));
     }
 
     /// No other server can take a copy: what is on the servers that have one already?
@@ -345,16 +375,13 @@ impl Chunks {
                     target
                 };
                 self.trouble(now, blamed);
-                let setback = self
-                    .setbacks
-                    .entry(handle)
-                    .or_insert(Setback { failures: 0, not_before: now.mono });
-                setback.failures = setback.failures.saturating_add(1);
-                let wait = 100u64 << setback.failures.min(6);
-                setback.not_before = now.mono + Millis(wait);
+                self.setback(now, handle);
                 out.notes.push((
                     false,
-                    format!("chunk {handle}: the clone to server {target} failed: {}", error.message),
+                    format!(
+                        "chunk {handle}: the clone to server {target} failed: {}",
+                        error.message
+                    ),
                 ));
             }
             Err(_) => {}

@@ -89,7 +89,8 @@ impl Chunks {
         &mut self,
         page: &pb::ReportRequest,
     ) -> Result<Option<(ServerNumber, Pages)>, GfsError> {
-        let stale = || GfsError::new(ErrorCode::StaleSession, "the session is over; register again");
+        let stale =
+            || GfsError::new(ErrorCode::StaleSession, "the session is over; register again");
         let number = self.servers.by_session(SessionId(page.session)).ok_or_else(stale)?;
         let session =
             self.servers.get_mut(number).and_then(|s| s.session.as_mut()).ok_or_else(stale)?;
@@ -178,9 +179,13 @@ impl Chunks {
         }
         out.notes.push((
             false,
-            format!("server {server} holds {} replicas, {} of them current", pages.replicas.len(), held.len()),
+            format!(
+                "server {server} holds {} replicas, {} of them current",
+                pages.replicas.len(),
+                held.len()
+            ),
         ));
-        self.pronounce(now, out);
+        self.check_caution(now, out);
         self.server_usable(now, server, out);
     }
 
@@ -197,14 +202,20 @@ impl Chunks {
             self.orphan(handle, server, replica.promised.max(replica.complete));
             return false;
         };
-        let foreign = replica.inode != 0 && (replica.inode, replica.index) != (slot.inode, slot.index);
+        let foreign =
+            replica.inode != 0 && (replica.inode, replica.index) != (slot.inode, slot.index);
         let next = self.changes.get(&handle).map_or(0, |c| c.next).max(slot.version);
         if foreign || replica.complete > slot.version || replica.promised > next {
             let why = format!(
                 "{server} holds chunk {handle} at version {} (promised {}) of file {} at {}; the \
                  record says {} (next {next}) of file {} at {}",
-                replica.complete, replica.promised, replica.inode, replica.index, slot.version,
-                slot.inode, slot.index
+                replica.complete,
+                replica.promised,
+                replica.inode,
+                replica.index,
+                slot.version,
+                slot.inode,
+                slot.index
             );
             self.enter_rollback(&why, out);
             if !foreign && replica.promised > next && plausible(replica.promised, slot.version) {

@@ -169,20 +169,22 @@ impl Server {
             State::NotHeard => true,
             State::Dead => false,
             _ => self.session.as_ref().is_some_and(|s| {
-                !matches!(s.report, Report::Complete)
-                    && now.mono.since(s.opened) < REPORT_AWAITED
+                !matches!(s.report, Report::Complete) && now.mono.since(s.opened) < REPORT_AWAITED
             }),
         }
     }
 
     /// Total and free bytes of the volumes that take new data.
     pub(super) fn room(&self) -> (u64, u64) {
-        self.volumes
-            .iter()
-            .filter(|v| v.failing.is_empty() && v.oldest_io_ms < SLOW_IO_MS)
-            .fold((0u64, 0u64), |(total, free), v| {
-                (total.saturating_add(v.total_bytes), free.saturating_add(v.free_bytes.min(v.total_bytes)))
-            })
+        self.volumes.iter().filter(|v| v.failing.is_empty() && v.oldest_io_ms < SLOW_IO_MS).fold(
+            (0u64, 0u64),
+            |(total, free), v| {
+                (
+                    total.saturating_add(v.total_bytes),
+                    free.saturating_add(v.free_bytes.min(v.total_bytes)),
+                )
+            },
+        )
     }
 
     /// Away on purpose, soon or now.

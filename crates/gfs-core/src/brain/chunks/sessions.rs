@@ -296,9 +296,10 @@ impl Chunks {
                 Some(pod) => {
                     let texts = [&pod.node, &pod.zone];
                     if texts.iter().all(|t| t.len() <= MAX_TEXT) {
-                        for (ours, theirs) in
-                            [(&mut server.place.node, &pod.node), (&mut server.place.zone, &pod.zone)]
-                        {
+                        for (ours, theirs) in [
+                            (&mut server.place.node, &pod.node),
+                            (&mut server.place.zone, &pod.zone),
+                        ] {
                             if !theirs.is_empty() && ours != theirs {
                                 ours.clone_from(theirs);
                                 out.touched_servers.push(server.number);
@@ -332,10 +333,9 @@ impl Chunks {
         on: bool,
         out: &mut Outbox,
     ) -> Result<u64, GfsError> {
-        let server = self
-            .servers
-            .get_mut(number)
-            .ok_or_else(|| GfsError::new(ErrorCode::NotFound, format!("there is no server {number}")))?;
+        let server = self.servers.get_mut(number).ok_or_else(|| {
+            GfsError::new(ErrorCode::NotFound, format!("there is no server {number}"))
+        })?;
         let signal = if on { Signal::MaintenanceSet } else { Signal::MaintenanceTakenBack };
         if let Some(state) = server.watch.on(signal, now) {
             self.server_changed(now, number, state, out);

@@ -46,10 +46,11 @@ impl Chunks {
     /// Total and free bytes of the servers that are not dead.
     #[must_use]
     pub fn capacity(&self) -> (u64, u64) {
-        self.servers.registered().filter(|s| s.session.is_some()).map(Server::room).fold(
-            (0, 0),
-            |(total, free), (t, f)| (total.saturating_add(t), free.saturating_add(f)),
-        )
+        self.servers
+            .registered()
+            .filter(|s| s.session.is_some())
+            .map(Server::room)
+            .fold((0, 0), |(total, free), (t, f)| (total.saturating_add(t), free.saturating_add(f)))
     }
 
     /// What is wrong with chunks (at most `limit` of them), and how much in all.
@@ -65,7 +66,9 @@ impl Chunks {
         };
         for (handle, slot) in self.table.iter() {
             let inode = InodeId(slot.inode);
-            let lacking = || format!("{} of {} copies, on {}", slot.good(), slot.copies, names(slot.holders()));
+            let lacking = || {
+                format!("{} of {} copies, on {}", slot.good(), slot.copies, names(slot.holders()))
+            };
             match slot.health() {
                 Health::Full => {}
                 Health::Under | Health::Endangered => {
@@ -78,7 +81,9 @@ impl Chunks {
                 }
             }
             if self.is_misplaced(slot) {
-                let text = || format!("copies share a node though others exist: {}", names(slot.holders()));
+                let text = || {
+                    format!("copies share a node though others exist: {}", names(slot.holders()))
+                };
                 add(handle, inode, "MISPLACED", &text, false);
             }
         }
@@ -91,12 +96,16 @@ impl Chunks {
                     add(*handle, inode, "DAMAGED", &text, slot.good() == 0);
                 }
                 StrayKind::Suspect => {
-                    let text = || format!("the copy on {server} is not verified after a power loss");
+                    let text =
+                        || format!("the copy on {server} is not verified after a power loss");
                     add(*handle, inode, "STALE", &text, false);
                 }
                 StrayKind::Stale if !stray.deleting && slot.good() < slot.copies => {
                     let text = || {
-                        format!("the copy on {server} is at version {}, not {}", stray.complete, slot.version)
+                        format!(
+                            "the copy on {server} is at version {}, not {}",
+                            stray.complete, slot.version
+                        )
                     };
                     add(*handle, inode, "STALE", &text, false);
                 }
@@ -120,7 +129,8 @@ impl Chunks {
             .map(|s| s.place.node.as_str())
             .filter(|node| !node.is_empty())
             .collect();
-        let shared = nodes.iter().enumerate().any(|(i, node)| nodes.iter().skip(i + 1).any(|n| n == node));
+        let shared =
+            nodes.iter().enumerate().any(|(i, node)| nodes.iter().skip(i + 1).any(|n| n == node));
         shared
             && self.servers.registered().any(|s| {
                 s.is_usable() && !s.place.node.is_empty() && !nodes.contains(&s.place.node.as_str())

@@ -121,9 +121,7 @@ impl Chunks {
     pub(super) fn reliable(&self, handle: ChunkHandle) -> usize {
         let believed = self.config.mistakes.has(Mistake::CountsSuspectsAsLive);
         self.table.get(handle).map_or(0, |slot| {
-            slot.holders()
-                .filter(|s| self.is_live(*s) || (believed && !self.is_dead(*s)))
-                .count()
+            slot.holders().filter(|s| self.is_live(*s) || (believed && !self.is_dead(*s))).count()
         })
     }
 
@@ -144,7 +142,8 @@ impl Chunks {
             if stray.deleting {
                 continue;
             }
-            let sent = enough && stray.not_before <= now.mono && self.delete_stray(handle, server, out);
+            let sent =
+                enough && stray.not_before <= now.mono && self.delete_stray(handle, server, out);
             done &= sent;
         }
         done

@@ -87,6 +87,11 @@ impl Slot {
         self.holders().any(|m| m == server)
     }
 
+    /// Fresh, as far as the record says: nothing was confirmed in it yet.
+    pub(super) fn is_untouched(&self) -> bool {
+        self.version == 1 && self.length == 0 && !self.sealed
+    }
+
     /// The primary of the last grant.
     pub(super) fn first(&self) -> Option<ServerNumber> {
         self.members().next()

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use gfs_chunkserver::files::{ChunkFiles, OsFiles};
 use gfs_chunkserver::store::{BootId, NewChunk, Place, Volume, VolumeOptions, Write, WriteKind};
 use gfs_types::{
-    BlockSums, ChunkHandle, ClusterId, Geometry, MAX_SLICE, Serial, ServerUuid, Version,
+    BlockSums, ChunkHandle, ClusterId, Geometry, MAX_SLICE, Millis, Serial, ServerUuid, Version,
 };
 use std::path::Path;
 use std::sync::Arc;
@@ -35,6 +35,7 @@ fn main() -> Result<()> {
         data(&volume, round)?;
     }
     baseline(dir)?;
+    small(&volume)?;
 
     let begin = Instant::now();
     for handle in 0..chunks {
@@ -105,6 +106,30 @@ fn data(volume: &Volume, round: &str) -> Result<()> {
     volume.close_all();
     report(&format!("close, {round}"), DATA_CHUNKS, "chunks", begin.elapsed());
     for handle in 1..=DATA_CHUNKS {
+        volume.delete(ChunkHandle(handle), Version(1))?;
+    }
+    Ok(())
+}
+
+/// Many chunks of 4 KiB, then what it takes to make them clean.
+fn small(volume: &Volume) -> Result<()> {
+    const COUNT: u64 = 2_000;
+    let pieces = vec![Bytes::from_static(&[7; 4096])];
+    let sums = &BlockSums::of(0, &pieces);
+    let begin = Instant::now();
+    for handle in 1..=COUNT {
+        volume.create(chunk(handle))?;
+        let (version, serial) = (Version(1), Serial(1));
+        let (kind, offset) = (WriteKind::Sequential, 0);
+        let write = Write { version, serial, kind, offset, pieces: &pieces, sums, window: None };
+        volume.write(ChunkHandle(handle), &write)?;
+    }
+    report("create and write 4 KiB", COUNT, "chunks", begin.elapsed());
+    let begin = Instant::now();
+    volume.background_sync(Millis(0));
+    let cleaned = volume.background_sync(Millis(2_000)).cleaned;
+    report("make clean", cleaned, "chunks", begin.elapsed());
+    for handle in 1..=COUNT {
         volume.delete(ChunkHandle(handle), Version(1))?;
     }
     Ok(())

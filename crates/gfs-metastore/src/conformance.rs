@@ -58,6 +58,7 @@ macro_rules! conformance_suite {
             a_full_batch_is_accepted
             loading_pages_through_many_records
             a_snapshot_does_not_see_later_commits
+            a_snapshot_does_not_keep_a_closed_store_open
             everything_is_there_after_reopening
             usage_is_reported
             epochs_grow_also_across_restarts
@@ -352,6 +353,19 @@ pub async fn a_snapshot_does_not_see_later_commits(subject: &impl Subject) {
         count += page.len();
     }
     assert_eq!(count, 100);
+}
+
+pub async fn a_snapshot_does_not_keep_a_closed_store_open(subject: &impl Subject) {
+    let mut writer = Writer::begin(&subject.open().await).await;
+    writer.put("a", "1").await;
+    let mut snapshot = writer.store.load().await.unwrap();
+    writer.store.close().await;
+    let mut again = Writer::begin(&subject.open().await).await;
+    again.put("a", "2").await;
+    // What is left of the old one may answer or not, with what it saw.
+    if let Ok(Some(page)) = snapshot.next_page().await {
+        assert_eq!(page, [(text("a"), text("1"))]);
+    }
 }
 
 pub async fn everything_is_there_after_reopening(subject: &impl Subject) {

@@ -21,6 +21,34 @@
 //!
 //! [`GroupBatch`] merges what many operations want to change into one batch within a store's
 //! [`Limits`].
+//!
+//! ```
+//! use bytes::Bytes;
+//! use gfs_metastore::{Batch, GroupBatch, MemoryStore, MetaStore, SequenceRecord};
+//! use gfs_types::Epoch;
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let store = MemoryStore::new();
+//! let term = store.acquire("master-0:7000", Epoch(0)).await?;
+//! let expected = store.read_sequence().await?.sequence;
+//!
+//! let mut group = GroupBatch::new(store.limits());
+//! group.add(vec![(Bytes::from("inode/7"), Some(Bytes::from("a file")))]).expect("an empty group");
+//! let next = SequenceRecord { sequence: expected.next(), counters: Bytes::from("next inode: 8") };
+//! let batch = Batch { expected, next, puts: group.into_puts() };
+//! let revision = store.commit(&term, batch).await?;
+//!
+//! let mut snapshot = store.load().await?;
+//! assert_eq!(snapshot.revision, revision);
+//! while let Some(page) = snapshot.next_page().await? {
+//!     for (key, value) in page {
+//!         println!("{key:?} = {value:?}");
+//!     }
+//! }
+//! # Ok(())
+//! # }
+//! ```
 
 mod batch;
 #[cfg(feature = "conformance")]

@@ -42,6 +42,12 @@ pub enum Fault {
     GuardFailed,
     /// The quota is reached.
     NoSpace,
+    /// The store fails for good, as the embedded one does after an I/O error: nothing more is
+    /// answered until it was [reopened](MemoryStore::reopen).
+    Failed {
+        /// Whether the batch is found applied then (if its guard holds).
+        applied: bool,
+    },
 }
 
 /// Everything in a [`MemoryStore`] at one revision.
@@ -67,7 +73,13 @@ struct State {
     faults: VecDeque<Fault>,
     late: VecDeque<(Leadership, Batch)>,
     away: bool,
-    closed: bool,
+    end: Option<End>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum End {
+    Closed,
+    Failed,
 }
 
 impl Default for MemoryStore {
@@ -98,8 +110,7 @@ impl MemoryStore {
     #[must_use]
     pub fn reopen(&self) -> Self {
         let mut old = self.state();
-        old.closed = true;
-        self.history.close();
+        self.finish(&mut old, End::Closed);
         let state = State {
             records: Arc::clone(&old.records),
             bytes: old.bytes,
@@ -169,6 +180,13 @@ impl MemoryStore {
                 state.late.push_back((*term, batch));
                 Err(CommitError::Unknown(INJECTED.to_owned()))
             }
+            Some(Fault::Failed { applied }) => {
+                if applied {
+                    let _ = self.apply(&mut state, term, batch);
+                }
+                self.finish(&mut state, End::Failed);
+                Err(CommitError::Failed(StoreError::Poisoned(INJECTED.to_owned())))
+            }
             Some(Fault::GuardFailed) => {
                 state.begin_term(INJECTED, Epoch(0));
                 Err(GuardFailure::NotLeader.into())
@@ -226,6 +244,12 @@ impl MemoryStore {
         Ok(revision)
     }
 
+    /// The first end is the one that counts.
+    fn finish(&self, state: &mut State, end: End) {
+        state.end.get_or_insert(end);
+        self.history.close();
+    }
+
     fn deliver_late(&self, state: &mut State) {
         while let Some((term, batch)) = state.late.pop_front() {
             // Nobody is waiting for the answer any more.
@@ -235,12 +259,11 @@ impl MemoryStore {
 
     fn reachable(&self) -> Result<MutexGuard<'_, State>, StoreError> {
         let state = self.state();
-        if state.closed {
-            Err(StoreError::Closed)
-        } else if state.away {
-            Err(StoreError::Unavailable(INJECTED.to_owned()))
-        } else {
-            Ok(state)
+        match state.end {
+            Some(End::Closed) => Err(StoreError::Closed),
+            Some(End::Failed) => Err(StoreError::Poisoned(INJECTED.to_owned())),
+            None if state.away => Err(StoreError::Unavailable(INJECTED.to_owned())),
+            None => Ok(state),
         }
     }
 
@@ -282,7 +305,11 @@ impl MetaStore for MemoryStore {
 
     fn tenure(&self, leadership: &Leadership) -> Tenure {
         let state = self.state();
-        if !state.closed && state.leads(leadership) { Tenure::Indefinite } else { Tenure::Over }
+        if state.end.is_none() && state.leads(leadership) {
+            Tenure::Indefinite
+        } else {
+            Tenure::Over
+        }
     }
 
     async fn resign(&self, leadership: &Leadership) -> Result<(), StoreError> {
@@ -330,8 +357,7 @@ impl MetaStore for MemoryStore {
     }
 
     async fn close(&self) {
-        self.state().closed = true;
-        self.history.close();
+        self.finish(&mut self.state(), End::Closed);
     }
 }
 

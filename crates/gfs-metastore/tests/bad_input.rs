@@ -172,6 +172,35 @@ async fn a_crash_while_the_store_was_made_leaves_no_half_store() {
 }
 
 #[tokio::test]
+async fn missing_directories_are_created() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("several/levels/deep");
+    let file = store_in(&path).await;
+    assert_eq!(records(&open(&path).await.unwrap()).await, 1000);
+    assert_eq!(file, path.join(FILE_NAME));
+}
+
+/// A handle that was dropped instead of closed lets go of the store soon after.
+#[tokio::test]
+async fn dropping_the_handle_releases_the_store() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path()).await.unwrap();
+    let snapshot = store.load().await.unwrap();
+    drop(store);
+    let deadline = std::time::Instant::now() + Duration::from_secs(20);
+    loop {
+        match open(directory.path()).await {
+            Ok(_) => break,
+            Err(StoreError::InUse { .. }) if std::time::Instant::now() < deadline => {
+                tokio::task::yield_now().await;
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+    drop(snapshot);
+}
+
+#[tokio::test]
 async fn a_directory_that_is_a_file_is_refused() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("file");

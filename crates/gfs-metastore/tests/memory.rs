@@ -141,3 +141,20 @@ async fn clones_share_the_store() {
     other.commit(&second, put(0, 1, "second")).await.unwrap();
     assert_eq!(value(&store).unwrap(), "second");
 }
+
+#[tokio::test]
+async fn a_failed_store_shows_what_it_holds_when_reopened() {
+    for applied in [false, true] {
+        let store = MemoryStore::new();
+        let term = store.acquire("test", Epoch(0)).await.unwrap();
+        store.inject(Fault::Failed { applied });
+        let failed = store.commit(&term, put(0, 1, "a")).await;
+        assert!(matches!(failed, Err(CommitError::Failed(StoreError::Poisoned(_)))), "{failed:?}");
+        assert!(matches!(store.read_sequence().await, Err(StoreError::Poisoned(_))));
+        assert!(!store.tenure(&term).holds());
+        let store = store.reopen();
+        assert_eq!(sequence(&store), u64::from(applied));
+        assert_eq!(value(&store).is_some(), applied);
+        assert!(store.acquire("test", Epoch(0)).await.unwrap().epoch > term.epoch);
+    }
+}

@@ -29,6 +29,8 @@ pub enum OperationKind {
     List,
     /// Syncs a directory.
     SyncDir,
+    /// Syncs the file system.
+    SyncFileSystem,
     /// Locks a directory.
     Lock,
     /// Asks for the space.
@@ -47,7 +49,7 @@ pub enum OperationKind {
     Allocate,
     /// Punches a hole.
     Punch,
-    /// Starts writeback.
+    /// Starts writeback, or waits for it.
     Writeback,
 }
 
@@ -427,6 +429,18 @@ impl ChunkFiles for FaultyFiles {
         })
     }
 
+    fn sync_file_system(&self, dir: &Path) -> io::Result<()> {
+        let path = dir.to_owned();
+        let operation = Operation { kind: OperationKind::SyncFileSystem, path, offset: 0, len: 0 };
+        self.shared.operation(None, &operation, |state, fault| match fault {
+            Some(Fault::LostSync) => Ok(()),
+            _ => {
+                state.disk.sync_all();
+                Ok(())
+            }
+        })
+    }
+
     fn lock_dir(&self, dir: &Path) -> io::Result<Box<dyn DirLock>> {
         self.on(OperationKind::Lock, dir, |state| {
             if !state.disk.is_dir(dir) {
@@ -518,6 +532,10 @@ impl ChunkFile for FaultyFile {
         self.on(OperationKind::Punch, offset, len, |state, _| {
             state.disk.punch(self.inode, offset, len)
         })
+    }
+
+    fn write_back(&self) -> io::Result<()> {
+        self.start_writeback(0, 1 << 40)
     }
 
     fn start_writeback(&self, offset: u64, len: u64) -> io::Result<()> {

@@ -88,6 +88,11 @@ pub trait ChunkFiles: Send + Sync + Debug {
     /// Makes the names in a directory durable.
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
 
+    /// Makes everything durable that was written to the file system that holds `dir`, files and
+    /// names, and whoever wrote it (`syncfs`). Kernels before 5.8 do not tell here of data that
+    /// could not be written: [`ChunkFile::write_back`] does.
+    fn sync_file_system(&self, dir: &Path) -> io::Result<()>;
+
     /// Locks a directory against every other process and every other holder in this one, without
     /// touching what is in it. `EWOULDBLOCK` when it is taken.
     fn lock_dir(&self, dir: &Path) -> io::Result<Box<dyn DirLock>>;
@@ -125,6 +130,11 @@ pub trait ChunkFile: Send + Sync + Debug {
     /// Gives a range's space back; it reads as zeros then. Does nothing where the file system
     /// cannot.
     fn punch(&self, offset: u64, len: u64) -> io::Result<()>;
+
+    /// Writes all dirty pages to the disk and waits for them; an error is as bad as one of
+    /// [`Self::sync`]. Success does not make them durable: the disk may hold them in a cache, and
+    /// metadata is not written.
+    fn write_back(&self) -> io::Result<()>;
 
     /// Starts to write a range's dirty pages to the disk without waiting for them. A hint:
     /// promises nothing.

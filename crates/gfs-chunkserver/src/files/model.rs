@@ -323,6 +323,16 @@ impl ModelDisk {
         Ok(())
     }
 
+    pub(super) fn sync_all(&mut self) {
+        for file in self.inodes.values_mut() {
+            file.durable = file.cached.clone();
+            file.dirty.clear();
+        }
+        for change in self.journal.drain(..) {
+            change.apply(&mut self.durable_names);
+        }
+    }
+
     pub(super) fn len(&mut self, inode: u64) -> io::Result<u64> {
         Ok(self.file(inode)?.cached.len)
     }

@@ -5,7 +5,8 @@ use bytes::Bytes;
 use rustix::fd::{AsFd, AsRawFd, OwnedFd};
 use rustix::fs::{
     AtFlags, CWD, Dir, FallocateFlags, FileType, FlockOperation, Mode, OFlags, fallocate,
-    fdatasync, flock, fstat, fsync, ftruncate, mkdir, open, rename, statat, statvfs, unlink,
+    fdatasync, flock, fstat, fsync, ftruncate, mkdir, open, rename, statat, statvfs, syncfs,
+    unlink,
 };
 use rustix::io::{Errno, pread, pwrite, pwritev};
 use std::io::{self, IoSlice};
@@ -108,6 +109,10 @@ impl ChunkFiles for OsFiles {
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         Ok(fsync(open_dir(dir)?)?)
+    }
+
+    fn sync_file_system(&self, dir: &Path) -> io::Result<()> {
+        Ok(syncfs(open_dir(dir)?)?)
     }
 
     fn lock_dir(&self, dir: &Path) -> io::Result<Box<dyn DirLock>> {
@@ -218,17 +223,24 @@ impl ChunkFile for OsFile {
         let (Ok(offset), Ok(len)) = (i64::try_from(offset), i64::try_from(len)) else {
             return Err(Errno::INVAL.into());
         };
+        self.sync_file_range(offset, len, libc::SYNC_FILE_RANGE_WRITE)
+    }
+
+    fn write_back(&self) -> io::Result<()> {
+        let flags = libc::SYNC_FILE_RANGE_WAIT_BEFORE
+            | libc::SYNC_FILE_RANGE_WRITE
+            | libc::SYNC_FILE_RANGE_WAIT_AFTER;
+        self.sync_file_range(0, 0, flags) // a length of 0 means to the end
+    }
+}
+
+impl OsFile {
+    fn sync_file_range(&self, offset: i64, len: i64, flags: libc::c_uint) -> io::Result<()> {
         // SAFETY: the call takes integers only and touches no memory of ours; the descriptor is
         // open for as long as `self.fd` is borrowed.
         #[allow(unsafe_code)]
-        let result = unsafe {
-            libc::sync_file_range(
-                self.fd.as_fd().as_raw_fd(),
-                offset,
-                len,
-                libc::SYNC_FILE_RANGE_WRITE,
-            )
-        };
+        let result =
+            unsafe { libc::sync_file_range(self.fd.as_fd().as_raw_fd(), offset, len, flags) };
         if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
     }
 }

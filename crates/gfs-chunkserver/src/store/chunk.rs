@@ -28,6 +28,8 @@ pub(crate) struct Shared {
     pub(crate) buffers: BufferPool,
     /// Blocks found damaged since the start and not repaired.
     pub(crate) damage: Mutex<BTreeMap<ChunkHandle, BTreeSet<u32>>>,
+    /// Chunks of which a sync failed: remembered also when their files are closed.
+    pub(crate) failed: Mutex<BTreeSet<ChunkHandle>>,
     /// Chunks that are not clean.
     pub(crate) dirty: Mutex<BTreeMap<ChunkHandle, Dirty>>,
     pub(crate) health: Mutex<VolumeHealth>,
@@ -188,7 +190,7 @@ impl OpenChunk {
             sums: sums.collect(),
             unsynced: true,
             cuts: 0,
-            failed: false,
+            failed: lock(&shared.failed).contains(&handle),
             header,
         })
     }
@@ -241,6 +243,7 @@ impl OpenChunk {
         let handle = self.header.handle;
         let error = shared.disk_error("sync", handle, error);
         self.failed = true;
+        lock(&shared.failed).insert(handle);
         let mut next = self.header.clone();
         next.flags = Flags { clean: false, suspect: true, ..next.flags };
         if let Err(second) = self.put_header(shared, next) {

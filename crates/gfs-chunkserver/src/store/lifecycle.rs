@@ -149,6 +149,7 @@ impl Volume {
         *open = None;
         lock(&self.shared.dirty).remove(&handle);
         lock(&self.shared.damage).remove(&handle);
+        lock(&self.shared.failed).remove(&handle);
     }
 
     /// Moves a chunk's file out of the way, whatever is in it: garbled files, and chunks that the

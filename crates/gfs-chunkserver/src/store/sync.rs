@@ -5,6 +5,7 @@ use super::header::Position;
 use super::{StoreError, StoreResult};
 use crate::files::ChunkFile;
 use gfs_types::{ChunkHandle, Millis};
+use std::io;
 use std::sync::Arc;
 
 /// A chunk that nobody changed for this long is synced and becomes clean.
@@ -74,7 +75,14 @@ impl Chunk {
     /// chunk is clean at the end.
     fn sync_to(&self, shared: &Shared, member: Membership, end: End) -> StoreResult<bool> {
         let _one_at_a_time = lock(&self.syncing);
-        let snapshot = self.with(shared, member, |open| {
+        let Some(snapshot) = self.snapshot(shared, member)? else { return Ok(true) };
+        let result = self.flush(shared, &snapshot);
+        self.finish(shared, member, &snapshot, result, end)
+    }
+
+    /// What is to be made durable; `None` when all is.
+    fn snapshot(&self, shared: &Shared, member: Membership) -> StoreResult<Option<Snapshot>> {
+        self.with(shared, member, |open| {
             if open.failed {
                 return Err(StoreError::Failed(self.handle));
             }
@@ -89,12 +97,26 @@ impl Chunk {
                 suspect: header.flags.suspect,
                 never_synced: header.synced.0 == Position::default(),
             }))
-        })?;
-        let Some(snapshot) = snapshot else { return Ok(true) };
-        let dir = shared.volume.shard_of(self.handle);
-        // A chunk that was never synced may not have a durable name.
-        let named = if snapshot.never_synced { shared.files.sync_dir(&dir) } else { Ok(()) };
-        let result = named.and_then(|()| snapshot.file.sync());
+        })
+    }
+
+    fn flush(&self, shared: &Shared, snapshot: &Snapshot) -> io::Result<()> {
+        if snapshot.never_synced {
+            // Its name may not be durable either.
+            shared.files.sync_dir(&shared.volume.shard_of(self.handle))?;
+        }
+        snapshot.file.sync()
+    }
+
+    /// Records what the flush of a snapshot made durable, or that it failed.
+    fn finish(
+        &self,
+        shared: &Shared,
+        member: Membership,
+        snapshot: &Snapshot,
+        result: io::Result<()>,
+        end: End,
+    ) -> StoreResult<bool> {
         self.with(shared, member, |open| {
             if !Arc::ptr_eq(&open.file, &snapshot.file) {
                 return Err(StoreError::UnknownChunk(self.handle)); // deleted meanwhile
@@ -110,7 +132,7 @@ impl Chunk {
                 return Ok(false);
             }
             let mut next = open.header.clone();
-            if open.cuts == snapshot.cuts {
+            if open.cuts == snapshot.cuts && next.synced.0 <= snapshot.position {
                 next.synced = (snapshot.position, snapshot.content);
             }
             let clean = end == End::Clean && !moved;
@@ -129,12 +151,12 @@ impl Chunk {
         })
     }
 
-    /// Starts to write back what was written since the last time, when that is enough.
-    fn start_writeback(&self, shared: &Shared, member: Membership) -> StoreResult<()> {
+    /// Starts to write back what was written since the last time, when that is `enough` bytes.
+    fn start_writeback(&self, shared: &Shared, member: Membership, enough: u32) -> StoreResult<()> {
         let range = self.with(shared, member, |open| {
             let from = open.written_back;
             let to = open.written;
-            if to.saturating_sub(from) < WRITEBACK {
+            if to <= from || to - from < enough {
                 return Ok(None);
             }
             open.written_back = to;
@@ -148,6 +170,12 @@ impl Chunk {
     }
 }
 
+/// How many chunks a pass has in hand, and so keeps open beside others.
+const BATCH: usize = 128;
+
+/// From how many chunks on one sync of the file system is cheaper than one for each.
+const TOGETHER: usize = 8;
+
 /// One pass over the chunks that are not clean; `chunk` finds one by its handle. See
 /// [`super::Volume::background_sync`].
 pub(crate) fn background_pass(
@@ -157,53 +185,132 @@ pub(crate) fn background_pass(
     chunk: impl Fn(ChunkHandle) -> Arc<Chunk>,
 ) -> SyncReport {
     let mut report = SyncReport::default();
-    let dirty: Vec<(ChunkHandle, Dirty)> =
-        lock(&shared.dirty).iter().map(|(handle, dirty)| (*handle, *dirty)).collect();
-    for (handle, known) in dirty {
-        let chunk = chunk(handle);
-        let activity = chunk.with(shared, member, |open| Ok(open.activity()));
-        let mut result = match (activity, known.seen) {
-            (Err(error), _) => Err(error),
-            (Ok(activity), Some((seen, since))) if seen == activity => {
-                if now.since(since) >= IDLE {
-                    chunk.sync_to(shared, member, End::Clean).map(Some)
-                } else {
-                    Ok(None)
-                }
+    let dirty: Vec<ChunkHandle> = lock(&shared.dirty).keys().copied().collect();
+    for batch in dirty.chunks(BATCH) {
+        let mut due = Vec::with_capacity(batch.len());
+        for handle in batch {
+            let chunk = chunk(*handle);
+            match chunk.background_step(shared, member, now) {
+                Ok(Some(end)) => due.push((chunk, end)),
+                Ok(None) => {}
+                Err(error) => report.note(shared, *handle, Err(error)),
             }
-            (Ok(activity), seen) => {
-                let mut next = Dirty { seen: Some((activity, now)), ..known };
-                if seen.is_none() {
-                    next.synced_at = now;
-                }
-                let due = now.since(next.synced_at) >= PROGRESS;
-                if due {
-                    next.synced_at = now;
-                }
-                if let Some(entry) = lock(&shared.dirty).get_mut(&handle) {
-                    *entry = next;
-                }
-                if due { chunk.sync_to(shared, member, End::Progress).map(Some) } else { Ok(None) }
-            }
-        };
-        if matches!(result, Ok(None)) {
-            result = chunk.start_writeback(shared, member).map(|()| None);
         }
+        sync_batch(shared, member, due, &mut report);
+    }
+    report.dirty = lock(&shared.dirty).len() as u64;
+    report
+}
+
+/// Makes all chunks that are not clean so, as far as nobody changes them.
+pub(crate) fn close_all(
+    shared: &Shared,
+    member: Membership,
+    chunk: impl Fn(ChunkHandle) -> Arc<Chunk>,
+) -> SyncReport {
+    let mut report = SyncReport::default();
+    let dirty: Vec<ChunkHandle> = lock(&shared.dirty).keys().copied().collect();
+    for batch in dirty.chunks(BATCH) {
+        let due = batch.iter().map(|handle| (chunk(*handle), End::Clean)).collect();
+        sync_batch(shared, member, due, &mut report);
+    }
+    report.dirty = lock(&shared.dirty).len() as u64;
+    report
+}
+
+/// Syncs these chunks. Many at once by one sync of the file system: a disk's flush takes
+/// milliseconds, however little it flushes.
+fn sync_batch(
+    shared: &Shared,
+    member: Membership,
+    due: Vec<(Arc<Chunk>, End)>,
+    report: &mut SyncReport,
+) {
+    if due.len() < TOGETHER {
+        for (chunk, end) in due {
+            report.note(shared, chunk.handle, chunk.sync_to(shared, member, end));
+        }
+        return;
+    }
+    let mut snapshots = Vec::with_capacity(due.len());
+    for (chunk, end) in due {
+        match chunk.snapshot(shared, member) {
+            Ok(Some(snapshot)) => {
+                // The disk gets the work of all before anyone waits for the work of one. If it
+                // cannot be started here, waiting for it tells.
+                let _ = snapshot.file.start_writeback(0, 1 << 40);
+                snapshots.push((chunk, snapshot, end));
+            }
+            Ok(None) => report.note(shared, chunk.handle, Ok(true)),
+            Err(error) => report.note(shared, chunk.handle, Err(error)),
+        }
+    }
+    let written: Vec<io::Result<()>> =
+        snapshots.iter().map(|(_, snapshot, _)| snapshot.file.write_back()).collect();
+    let together = shared.files.sync_file_system(&shared.volume.dir);
+    if let Err(error) = &together {
+        tracing::warn!(%error, "the file system failed to sync; chunks are synced one by one");
+    }
+    for ((chunk, snapshot, end), written) in snapshots.into_iter().zip(written) {
+        let result = match (written, &together) {
+            (Ok(()), Ok(())) => Ok(()),
+            (Err(error), _) => Err(error),
+            // Some file of the file system failed, not necessarily this one.
+            (Ok(()), Err(_)) => chunk.flush(shared, &snapshot),
+        };
+        let result = chunk.finish(shared, member, &snapshot, result, end);
+        report.note(shared, chunk.handle, result);
+    }
+}
+
+impl Chunk {
+    /// Decides whether the chunk is to be synced now, and starts writeback where it is not.
+    fn background_step(
+        &self,
+        shared: &Shared,
+        member: Membership,
+        now: Millis,
+    ) -> StoreResult<Option<End>> {
+        let activity = self.with(shared, member, |open| Ok(open.activity()))?;
+        let mut due = None;
+        if let Some(dirty) = lock(&shared.dirty).get_mut(&self.handle) {
+            match dirty.seen {
+                Some((seen, since)) if seen == activity => {
+                    due = (now.since(since) >= IDLE).then_some(End::Clean);
+                }
+                seen => {
+                    dirty.seen = Some((activity, now));
+                    if seen.is_none() {
+                        dirty.synced_at = now;
+                    }
+                    if now.since(dirty.synced_at) >= PROGRESS {
+                        dirty.synced_at = now;
+                        due = Some(End::Progress);
+                    }
+                }
+            }
+        }
+        if due.is_none() {
+            self.start_writeback(shared, member, WRITEBACK)?;
+        }
+        Ok(due)
+    }
+}
+
+impl SyncReport {
+    fn note(&mut self, shared: &Shared, handle: ChunkHandle, result: StoreResult<bool>) {
         match result {
-            Ok(None) => {}
-            Ok(Some(clean)) => {
-                report.synced += 1;
-                report.cleaned += u64::from(clean);
+            Ok(clean) => {
+                self.synced += 1;
+                self.cleaned += u64::from(clean);
             }
             Err(StoreError::UnknownChunk(_) | StoreError::Garbled { .. }) => {
                 lock(&shared.dirty).remove(&handle);
             }
             Err(error) => {
                 tracing::error!(%handle, %error, "cannot sync a chunk");
-                report.failed += 1;
+                self.failed += 1;
             }
         }
     }
-    report.dirty = lock(&shared.dirty).len() as u64;
-    report
 }

@@ -7,7 +7,7 @@ use super::layout::{ChunkLayout, SHARDS, VolumeLayout};
 use super::read::{BlockChecksums, ChunkRead, Verified};
 use super::record::VolumeRecord;
 use super::state::{ChunkState, StateChange};
-use super::sync::{SyncReport, background_pass};
+use super::sync::{SyncReport, background_pass, close_all};
 use super::window::Window;
 use super::write::Write;
 use super::{StoreError, StoreResult};
@@ -145,6 +145,7 @@ impl Volume {
                 boot: options.boot,
                 buffers: BufferPool::new(IDLE_BUFFERS),
                 damage: Mutex::default(),
+                failed: Mutex::default(),
                 dirty: Mutex::default(),
                 health: Mutex::default(),
             },
@@ -410,14 +411,16 @@ impl Volume {
     /// Closes all chunks that are not clean: at the end of a server's life. Returns how many could
     /// not be.
     pub fn close_all(&self) -> u64 {
-        let dirty: Vec<ChunkHandle> = lock(&self.shared.dirty).keys().copied().collect();
-        dirty.into_iter().filter(|handle| !matches!(self.close(*handle), Ok(true))).count() as u64
+        let Ok(member) = self.member() else { return 0 }; // no cluster, so no chunks
+        let report = close_all(&self.shared, member, |handle| self.chunk(handle));
+        report.dirty + report.failed
     }
 
     /// To be called a few times a second with a monotonic time. Starts writeback of what was
     /// written since the last call, in steps of 8 MiB; syncs chunks that nobody changed for 2 s and
     /// makes them clean; syncs those that are always written every 4 s. Not in a writer's call, so
-    /// that no writer waits for the disk's queue. Blocks for as long as the disk takes.
+    /// that no writer waits for the disk's queue. Blocks for as long as the disk takes; many chunks
+    /// at once are synced by one sync of the whole file system.
     pub fn background_sync(&self, now: Millis) -> SyncReport {
         match self.member() {
             Ok(member) => background_pass(&self.shared, member, now, |handle| self.chunk(handle)),

@@ -150,6 +150,48 @@ fn a_failed_sync_in_the_background_is_reported() {
     assert!(volume.state(H).unwrap().flags.suspect);
 }
 
+/// Many chunks are synced by one sync of the file system; a failure is told apart by chunk.
+#[test]
+fn chunks_synced_together_fail_one_by_one() {
+    let handles: Vec<_> = (0..20).map(|n| ChunkHandle(0x200 + n)).collect();
+    let bad = handles[3];
+    let clean = |volume: &gfs_chunkserver::store::Volume, handle| {
+        let flags = volume.state(handle).unwrap().flags;
+        flags.clean && !flags.suspect
+    };
+    // (what fails, how many chunks fail, how many file syncs of single chunks it takes)
+    let cases = [
+        (None, 0, 0),
+        (Some((OperationKind::Writeback, format!("{bad}"), 1)), 1, 0),
+        (Some((OperationKind::SyncFileSystem, String::new(), 0)), 0, 20),
+        (Some((OperationKind::Sync, format!("{bad}"), 0)), 0, 0),
+    ];
+    for (fault, failed, single) in cases {
+        let files = FaultyFiles::new(1);
+        let volume = open(&files, BOOT);
+        for handle in &handles {
+            volume.create(new_chunk(*handle)).unwrap();
+            append(&volume, *handle, b"abc").unwrap();
+        }
+        assert_eq!(volume.background_sync(Millis(0)).synced, 0);
+        if let Some((kind, path, skip)) = fault {
+            files.inject(Rule { path, skip, ..rule(kind, Fault::Error(EIO)) });
+        }
+        let syncs = Arc::new(Mutex::new(0));
+        let count = Arc::clone(&syncs);
+        files.set_hook(Some(Arc::new(move |operation| {
+            *count.lock().unwrap() += u64::from(operation.kind == OperationKind::Sync);
+        })));
+        let report = volume.background_sync(Millis(2_000));
+        assert_eq!((report.cleaned, report.failed, report.dirty), (20 - failed, failed, 0));
+        assert_eq!(*syncs.lock().unwrap(), single);
+        for handle in &handles {
+            assert_eq!(clean(&volume, *handle), failed == 0 || *handle != bad);
+        }
+        assert_eq!(volume.health().failing.is_some(), failed > 0);
+    }
+}
+
 #[test]
 fn the_background_cleans_what_rests_and_marks_what_does_not() {
     let files = FaultyFiles::new(1);

@@ -30,8 +30,10 @@ struct Model {
 fn run(volume: &Volume, random: &mut Random, cuts: bool) -> BTreeMap<ChunkHandle, Model> {
     let mut chunks: BTreeMap<ChunkHandle, Model> = BTreeMap::new();
     let mut now = 0;
-    for _ in 0..random.below(40) + 5 {
-        let handle = ChunkHandle(0x100 + random.below(3));
+    // Few chunks that change much, or many that are synced together.
+    let kinds = if random.below(2) == 0 { 3 } else { 16 };
+    for _ in 0..random.below(15 * kinds) + 5 {
+        let handle = ChunkHandle(0x100 + random.below(kinds));
         let Some(model) = chunks.get_mut(&handle) else {
             volume.create(new_chunk(handle)).unwrap();
             chunks.insert(handle, Model::default());
@@ -48,8 +50,13 @@ fn run(volume: &Volume, random: &mut Random, cuts: bool) -> BTreeMap<ChunkHandle
                 }
             }
             2 => {
-                now += 1_500;
+                now += random.below(3_000);
                 volume.background_sync(Millis(now));
+                for (handle, model) in &mut chunks {
+                    if volume.state(*handle).unwrap().flags.clean {
+                        (model.durable, model.ever_synced) = (model.bytes.len(), true);
+                    }
+                }
             }
             3 if cuts && !model.bytes.is_empty() => {
                 let len = random.below(model.bytes.len() as u64) as usize;

@@ -1,1 +1,405 @@
 //! One replica of a chunk on a chunkserver, and the gate that fences its server.
+//!
+//! [`Replica::step`] takes one [`Event`] with the time and appends [`Output`]s, which the shell
+//! carries out in order. The rules it keeps:
+//!
+//! * **Data flow apart from control flow** (GFS paper §3.2). Slices go down the chain and are held
+//!   ([`push`]); the primary gives a slice its serial only when every member holds it; every member
+//!   applies strictly by serial, and a missing one blocks ([`order`]).
+//! * **Acknowledged means applied everywhere**: the primary acknowledges a serial when it and
+//!   everything behind it in the chain has applied it, in the order of serials.
+//! * **Exactly once**: a writer's mutations are taken in the writer's order; a repeat is recognised
+//!   by the window that is stored with the chunk, and gets the recorded answer.
+//! * **A role is volatile and fragile** ([`role`]): any failure of a member, a stream in the chain
+//!   or the disk ends it, and nothing but a new version starts another one.
+//! * **A version change first ends what is under way** ([`command`]): Prepare is answered when no
+//!   write runs any more and the promise is stored.
+//! * **One disk operation at a time** ([`disk`]), so that what is stored is always a prefix of what
+//!   was ordered.
+//!
+//! The payload type `P` is what the shell keeps slices in; it is handed back to be written and to
+//! be sent on, and looked at by nobody here.
+
+mod command;
+mod copy_plan;
+mod disk;
+mod gate;
+mod header;
+mod order;
+mod push;
+mod read;
+mod role;
+mod stream;
+#[cfg(test)]
+mod tests;
+
+pub use command::CopyOutcome;
+pub use copy_plan::{CopyPlan, PlanError, digest};
+pub use disk::DiskOp;
+pub use gate::{Remember, ServerGate};
+pub use header::{Header, Identity, MAX_WINDOW, Window};
+pub use read::ReadVerdict;
+
+use crate::mistakes::Mistakes;
+use command::Pending;
+use disk::Running;
+use gfs_proto::v1 as pb;
+use gfs_types::{ErrorCode, Millis};
+use pb::push_reply::Body as ReplyBody;
+use pb::push_request::Body as PushBody;
+use role::Role;
+use std::collections::{BTreeMap, VecDeque};
+use stream::Stream;
+
+/// A push stream into this server. Minted by the shell, never reused while it runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct StreamId(pub u64);
+
+/// A command under way. Minted by the shell, never reused while it runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CommandId(pub u64);
+
+/// How long a push waits for the Grant that is on its way, in milliseconds.
+pub const GRANT_WAIT: Millis = Millis(2_000);
+/// How long a primary waits for any progress below it; members further down wait a little less, so
+/// that the one next to the culprit names it.
+pub const PROGRESS_LIMIT: Millis = Millis(2_000);
+/// The same while a stream is being opened. Longer than [`GRANT_WAIT`].
+pub const OPEN_LIMIT: Millis = Millis(2_800);
+/// Time between two events counts at most this much: a process that was stopped must not conclude
+/// from its own silence that others were silent.
+pub const MAX_LAPSE: Millis = Millis(250);
+/// Slices that a stream may hold, whatever their size.
+pub const MAX_HELD: usize = 1_024;
+/// Commands that wait for their turn.
+pub const MAX_COMMANDS: usize = 32;
+
+/// What a replica must know of its server and cluster.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// The number of this server.
+    pub server: u32,
+    /// Bytes of a full chunk.
+    pub chunk_size: u32,
+    /// Rules broken on purpose; none in a release.
+    pub mistakes: Mistakes,
+}
+
+/// What happens to a replica.
+#[derive(Clone, Debug)]
+pub enum Event<P> {
+    /// Time passes. Every 100 ms for a replica that [`Replica::is_active`].
+    Tick,
+    /// A message came up a push stream. The first of a stream is its Open. A slice comes with its
+    /// payload, verified against its sums, of the length it says.
+    Push {
+        /// The stream.
+        stream: StreamId,
+        /// The message.
+        body: PushBody,
+        /// Payload of a slice.
+        payload: Option<P>,
+        /// With Open: bytes that the server reserved for this stream.
+        credit: u32,
+    },
+    /// The sender of a stream closed it or is gone.
+    Closed {
+        /// The stream.
+        stream: StreamId,
+    },
+    /// A message came back from the next member of the chain.
+    Down {
+        /// The stream it belongs to.
+        stream: StreamId,
+        /// The message.
+        body: ReplyBody,
+    },
+    /// The next member could not be reached, or its stream broke.
+    DownBroken {
+        /// The stream it belongs to.
+        stream: StreamId,
+        /// Why, for people.
+        why: String,
+    },
+    /// The master commands (its epoch was checked by [`ServerGate`]).
+    Command {
+        /// Names the answer.
+        id: CommandId,
+        /// The command. `Verify` is none of the replica's: the shell does it.
+        body: pb::command::Body,
+    },
+    /// The source of a copy answered.
+    CopyPlanned {
+        /// The command that copies.
+        id: CommandId,
+        /// The version the source is complete at.
+        source_complete: u64,
+    },
+    /// A copy is over; all that it wrote is written.
+    CopyEnded {
+        /// The command that copied.
+        id: CommandId,
+        /// What the replica holds now, or why not.
+        result: Result<CopyOutcome, pb::ErrorDetail>,
+    },
+    /// The disk operation under way ended.
+    DiskDone {
+        /// How.
+        result: Result<(), pb::ErrorDetail>,
+    },
+    /// The primary said how much of the chunk is acknowledged.
+    Confirmed {
+        /// At this version.
+        version: u64,
+        /// So many bytes.
+        length: u32,
+    },
+    /// The leader said that the membership is lost.
+    LeftOut {
+        /// The version that no longer includes it.
+        version: u64,
+    },
+}
+
+/// What a copying command is to do.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Copy {
+    /// Fill an incomplete replica beside the writes.
+    Clone(pb::Clone),
+    /// Become equal to the source under a promised version.
+    Equalize(pb::Equalize),
+}
+
+/// What a replica wants done, in this order.
+#[derive(Clone, Debug)]
+pub enum Output<P> {
+    /// Send a message down a stream to its sender. After `failed` there is nothing more to say.
+    Reply {
+        /// The stream.
+        stream: StreamId,
+        /// The message.
+        body: ReplyBody,
+    },
+    /// Open the stream to the next member of the chain.
+    Dial {
+        /// The stream it belongs to.
+        stream: StreamId,
+        /// The member.
+        next: pb::ServerLocation,
+        /// What to open it with.
+        open: Box<pb::PushOpen>,
+    },
+    /// Send a message to the next member.
+    SendDown {
+        /// The stream it belongs to.
+        stream: StreamId,
+        /// The message.
+        body: PushBody,
+        /// Payload of a slice.
+        payload: Option<P>,
+    },
+    /// The stream is over, both sides of it, once what was sent before is sent.
+    Close {
+        /// The stream.
+        stream: StreamId,
+    },
+    /// Do this on disk; answered by [`Event::DiskDone`]. The next one comes only after that.
+    Disk(DiskOp<P>),
+    /// Ask the source of this copy for its header, then say [`Event::CopyPlanned`].
+    PlanCopy {
+        /// The command.
+        id: CommandId,
+        /// What to copy from where.
+        copy: Copy,
+    },
+    /// Copy what the plan says, then say [`Event::CopyEnded`].
+    GoCopy {
+        /// The command.
+        id: CommandId,
+    },
+    /// Stop copying; [`Event::CopyEnded`] is still owed.
+    AbortCopy {
+        /// The command.
+        id: CommandId,
+    },
+    /// A command is carried out or refused.
+    CommandDone {
+        /// The command.
+        id: CommandId,
+        /// How.
+        result: Result<(), pb::ErrorDetail>,
+        /// The answer carries the digest of the content.
+        digest: bool,
+    },
+    /// Tell the master that a member cannot be reached.
+    Unreachable {
+        /// At this version.
+        version: u64,
+        /// The member.
+        server: u32,
+    },
+}
+
+/// A replica: what is stored of it, and its volatile part.
+#[derive(Debug)]
+pub struct Replica<P> {
+    settings: Settings,
+    handle: u64,
+    /// `None`: nothing is stored (yet, or any more).
+    stored: Option<(Identity, Header)>,
+    /// Every byte below it is acknowledged or agreed.
+    confirmed: u32,
+    /// No more reads if complete below it.
+    left_out: u64,
+    /// At this version a role ended; none starts again.
+    ended_at: u64,
+    /// Members of the last grant since the start, the primary first, and its version.
+    members: (u64, Vec<pb::ServerLocation>),
+    role: Option<Role<P>>,
+    streams: BTreeMap<StreamId, Stream<P>>,
+    commands: VecDeque<Pending>,
+    disk: Option<Running>,
+    clock: Millis,
+    last_event: Millis,
+}
+
+/// Where a step's outputs go.
+type Outputs<P> = Vec<Output<P>>;
+
+fn failure(code: ErrorCode, message: impl Into<String>) -> pb::ErrorDetail {
+    pb::ErrorDetail::new(code, message)
+}
+
+impl<P: Clone> Replica<P> {
+    /// A replica that is not there: a push that comes before its Grant may wait in it.
+    #[must_use]
+    pub fn absent(settings: Settings, handle: u64) -> Self {
+        Self {
+            settings,
+            handle,
+            stored: None,
+            confirmed: 0,
+            left_out: 0,
+            ended_at: 0,
+            members: (0, Vec::new()),
+            role: None,
+            streams: BTreeMap::new(),
+            commands: VecDeque::new(),
+            disk: None,
+            clock: Millis(0),
+            last_event: Millis(0),
+        }
+    }
+
+    /// A replica as found on disk after a start. It has no role. Which of its bytes are
+    /// acknowledged is known only if nothing was written since the version was agreed, or nothing
+    /// can be any more.
+    #[must_use]
+    pub fn load(settings: Settings, identity: Identity, header: Header) -> Self {
+        let settled = header.sealed || header.serial == 0;
+        let confirmed = if settled { header.length } else { 0 };
+        let mut replica = Self::absent(settings, identity.handle);
+        replica.stored = Some((identity, header));
+        replica.confirmed = confirmed;
+        replica
+    }
+
+    /// Takes one event and appends what is to be done.
+    pub fn step(&mut self, now: Millis, event: Event<P>, out: &mut Outputs<P>) {
+        let lapse = now.since(self.last_event).min(MAX_LAPSE);
+        self.clock = self.clock + lapse;
+        self.last_event = self.last_event.max(now);
+        match event {
+            Event::Tick => self.tick(out),
+            Event::Push { stream, body, payload, credit } => {
+                self.pushed(stream, body, payload, credit, out);
+            }
+            Event::Closed { stream } => self.upstream_closed(stream, out),
+            Event::Down { stream, body } => self.down(stream, body, out),
+            Event::DownBroken { stream, why } => self.down_broken(stream, &why, out),
+            Event::Command { id, body } => self.command(id, body, out),
+            Event::CopyPlanned { id, source_complete } => {
+                self.copy_planned(id, source_complete, out)
+            }
+            Event::CopyEnded { id, result } => self.copy_ended(id, result, out),
+            Event::DiskDone { result } => self.disk_done(result, out),
+            Event::Confirmed { version, length } => self.heard_confirmed(version, length),
+            Event::LeftOut { version } => self.left_out = self.left_out.max(version),
+        }
+        self.run_commands(out);
+        self.next_disk(out);
+        self.watch_streams();
+    }
+
+    /// The chunk.
+    #[must_use]
+    pub const fn handle(&self) -> u64 {
+        self.handle
+    }
+
+    /// Whether anything is stored.
+    #[must_use]
+    pub const fn is_stored(&self) -> bool {
+        self.stored.is_some()
+    }
+
+    /// What is stored of it.
+    #[must_use]
+    pub fn header(&self) -> Option<&Header> {
+        self.stored.as_ref().map(|(_, header)| header)
+    }
+
+    /// Where it stands in its file.
+    #[must_use]
+    pub fn identity(&self) -> Option<&Identity> {
+        self.stored.as_ref().map(|(identity, _)| identity)
+    }
+
+    /// Whether it needs ticks: it has a role, streams, commands or an operation under way. One
+    /// that does not, and is not stored, may be dropped.
+    #[must_use]
+    pub fn is_active(&self) -> bool {
+        self.role.is_some()
+            || !self.streams.is_empty()
+            || !self.commands.is_empty()
+            || self.disk.is_some()
+    }
+
+    /// Whether this server orders mutations of it, and at which version.
+    #[must_use]
+    pub fn primary_at(&self) -> Option<u64> {
+        self.role.as_ref().filter(|role| role.is_primary()).map(|role| role.version)
+    }
+
+    /// Bytes known to be acknowledged.
+    #[must_use]
+    pub const fn confirmed(&self) -> u32 {
+        self.confirmed
+    }
+
+    /// What the master is told of it; of what the shell knows (suspect, damaged, fsynced, digest)
+    /// nothing is filled in. `None` when nothing is stored.
+    #[must_use]
+    pub fn state(&self) -> Option<pb::ReplicaState> {
+        let (identity, header) = self.stored.as_ref()?;
+        Some(pb::ReplicaState {
+            handle: self.handle,
+            promised: header.promised,
+            complete: header.complete,
+            length: header.length,
+            serial: header.serial,
+            inode: identity.inode,
+            index: identity.index,
+            start: identity.start,
+            sealed: header.sealed,
+            lease: self.role.as_ref().is_some_and(Role::is_primary),
+            cloning: self.is_cloning(),
+            confirmed: self.confirmed,
+            ..Default::default()
+        })
+    }
+
+    fn header_mut(&mut self) -> Option<&mut Header> {
+        self.stored.as_mut().map(|(_, header)| header)
+    }
+}

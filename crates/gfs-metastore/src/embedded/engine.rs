@@ -192,6 +192,16 @@ impl Engine {
         Ok(Usage { bytes, quota: self.options.quota_bytes })
     }
 
+    /// Closes the database and lets others open the store, also while snapshots of it are left
+    /// (which read nothing more then).
+    pub(crate) fn close(self) {
+        let Self { database, file, .. } = self;
+        // Writes what makes the next opening fast; nothing depends on it, so that errors do not
+        // matter.
+        drop(database);
+        file.release();
+    }
+
     fn leads(&self, term: &Leadership) -> bool {
         self.leader.is_some() && self.epoch == term.epoch && self.epoch.0 == term.token.0
     }

@@ -29,13 +29,15 @@ pub(crate) trait StoreFile: fmt::Debug + Send + Sync + 'static {
     fn allocated(&self) -> io::Result<u64>;
     /// Bytes free on its device for us.
     fn available(&self) -> io::Result<u64>;
+    /// Lets others open the store. Nothing is written through this any more.
+    fn release(&self);
 }
 
-/// A real file. Its directory is locked as long as this exists.
+/// A real file. Its directory is locked until this is released or gone.
 #[derive(Debug)]
 pub(crate) struct DiskFile {
     file: File,
-    _locked_directory: File,
+    locked_directory: File,
 }
 
 impl DiskFile {
@@ -46,19 +48,13 @@ impl DiskFile {
     pub(crate) fn open_or_create(
         directory: &Path,
     ) -> Result<(Arc<Self>, Option<Draft>), StoreError> {
-        if !directory.is_dir() {
-            std::fs::create_dir_all(directory)
-                .map_err(|e| failed("creating the directory", directory, e))?;
-            if let Some(parent) = directory.parent().filter(|p| !p.as_os_str().is_empty()) {
-                sync_directory(parent)?;
-            }
-        }
+        create_directory(directory)?;
         let locked = lock(directory)?;
         let path = directory.join(FILE_NAME);
         let mut options = OpenOptions::new();
         options.read(true).write(true);
         match options.open(&path) {
-            Ok(file) => Ok((Arc::new(Self { file, _locked_directory: locked }), None)),
+            Ok(file) => Ok((Arc::new(Self { file, locked_directory: locked }), None)),
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
                 let draft = directory.join(format!("{FILE_NAME}.new"));
                 // A draft that is there already was abandoned in a crash.
@@ -67,7 +63,7 @@ impl DiskFile {
                     .truncate(true)
                     .open(&draft)
                     .map_err(|e| failed("creating", &draft, e))?;
-                let file = Arc::new(Self { file, _locked_directory: locked });
+                let file = Arc::new(Self { file, locked_directory: locked });
                 Ok((file, Some(Draft { draft, path, directory: directory.to_owned() })))
             }
             Err(e) => Err(failed("opening", &path, e)),
@@ -120,6 +116,32 @@ impl StoreFile for DiskFile {
     fn available(&self) -> io::Result<u64> {
         let device = fstatvfs(&self.file)?;
         Ok(device.f_bavail.saturating_mul(device.f_frsize))
+    }
+
+    fn release(&self) {
+        // Fails for no lock that we hold; the lock ends with the file at the latest.
+        let _ = flock(&self.locked_directory, FlockOperation::Unlock);
+    }
+}
+
+/// Creates a directory and what is missing above it, durably.
+fn create_directory(directory: &Path) -> Result<(), StoreError> {
+    if directory.is_dir() {
+        return Ok(());
+    }
+    let parent = match directory.parent() {
+        Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
+        Some(parent) => parent,
+        None => directory,
+    };
+    if parent != directory {
+        create_directory(parent)?;
+    }
+    match std::fs::create_dir(directory) {
+        // Somebody else was faster.
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists && directory.is_dir() => Ok(()),
+        Err(e) => Err(failed("creating the directory", directory, e)),
+        Ok(()) => sync_directory(parent),
     }
 }
 

@@ -155,6 +155,8 @@ impl StoreFile for FragileFile {
     fn available(&self) -> io::Result<u64> {
         Ok(self.0.lock().unwrap().available)
     }
+
+    fn release(&self) {}
 }
 
 /// splitmix64

@@ -169,7 +169,7 @@ impl Drop for EndGuard {
 
 /// Serves requests until the store is closed, has failed, or its handle is gone.
 ///
-/// The last answer is given when the engine, and with it the lock, is gone: whoever receives it can
+/// The last answer is given when the engine is closed and the lock released: whoever receives it can
 /// open the store again.
 fn serve(mut engine: Engine, mut queue: mpsc::Receiver<Request>, shared: &Shared) {
     while let Some(request) = queue.blocking_recv() {
@@ -180,12 +180,13 @@ fn serve(mut engine: Engine, mut queue: mpsc::Receiver<Request>, shared: &Shared
                     tracing::error!(reason = %text, "the metadata store failed; it must be reopened");
                 }
                 shared.finish(end);
-                drop(engine);
+                engine.close();
                 answer();
                 return;
             }
         }
     }
+    engine.close();
 }
 
 /// Answers, unless nobody waits for it any more.

@@ -1,0 +1,127 @@
+//! A push stream as its receiver sees it.
+
+use gfs_proto::v1 as pb;
+use gfs_types::Millis;
+use std::collections::{BTreeMap, VecDeque};
+
+/// How far the opening of a stream has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// Its version is not granted yet.
+    Waiting {
+        /// Since when.
+        since: Millis,
+    },
+    /// The next member has not said that it is open.
+    Opening,
+    /// Slices may come.
+    Open,
+}
+
+/// The end of a stream's mutations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Finish {
+    /// Not asked for.
+    No,
+    /// Asked for; waits until everything is acknowledged.
+    Asked,
+    /// Every member behind was told; `down`: they all answered.
+    Sealing { down: bool },
+    /// Answered.
+    Done,
+}
+
+/// A slice that is held: verified, not ordered yet.
+#[derive(Debug)]
+pub(super) struct Held<P> {
+    pub(super) slice: pb::Slice,
+    pub(super) payload: P,
+}
+
+#[derive(Debug)]
+pub(super) struct Stream<P> {
+    pub(super) writer: u64,
+    pub(super) version: u64,
+    pub(super) open: pb::PushOpen,
+    pub(super) phase: Phase,
+    /// The sender is there. An orphan lives on until what it has in flight is done.
+    pub(super) upstream: bool,
+    /// Bytes that may be held and in flight.
+    pub(super) credit: u32,
+    pub(super) used: u32,
+    pub(super) held: BTreeMap<u64, Held<P>>,
+    /// The next sequence to take (and send on): all below are held, ordered or done. 0: not known
+    /// yet (a secondary takes what the first slice says).
+    pub(super) next: u64,
+    /// What the sender was told is held.
+    pub(super) held_told: u64,
+    /// The members behind hold up to this sequence.
+    pub(super) down_held: u64,
+    /// Last sequence that was sent on.
+    pub(super) sent_down: u64,
+    /// Serials (and bytes) ordered over this stream and not yet answered.
+    pub(super) serials: VecDeque<(u64, u32)>,
+    /// The members behind have applied up to this serial.
+    pub(super) down_applied: u64,
+    /// The writer committed up to this sequence.
+    pub(super) committed: u64,
+    pub(super) finish: Finish,
+    /// Someone waits for the answer to Finish.
+    pub(super) finish_reply: bool,
+    /// Since when something is awaited from the next member without any progress.
+    pub(super) quiet: Option<Millis>,
+}
+
+impl<P> Stream<P> {
+    pub(super) fn new(open: pb::PushOpen, credit: u32, now: Millis) -> Self {
+        Self {
+            writer: open.writer,
+            version: open.version,
+            open,
+            phase: Phase::Waiting { since: now },
+            upstream: true,
+            credit,
+            used: 0,
+            held: BTreeMap::new(),
+            next: 0,
+            held_told: 0,
+            down_held: 0,
+            sent_down: 0,
+            serials: VecDeque::new(),
+            down_applied: 0,
+            committed: 0,
+            finish: Finish::No,
+            finish_reply: false,
+            quiet: None,
+        }
+    }
+
+    /// Whether members stand behind this one.
+    pub(super) fn has_next(&self) -> bool {
+        !self.open.chain.is_empty()
+    }
+
+    /// The member that stands next in the chain; 0: none.
+    pub(super) fn next_server(&self) -> u32 {
+        self.open.chain.first().map_or(0, |next| next.server)
+    }
+
+    /// Whether every member from here down holds this sequence, given that this one does.
+    pub(super) fn is_held_below(&self, sequence: u64) -> bool {
+        !self.has_next() || self.down_held >= sequence
+    }
+
+    /// Whether every member behind has applied this serial.
+    pub(super) fn is_applied_below(&self, serial: u64) -> bool {
+        !self.has_next() || self.down_applied >= serial
+    }
+
+    /// Whether the next member owes an answer.
+    pub(super) fn awaits_next(&self) -> bool {
+        self.has_next()
+            && (self.phase == Phase::Opening
+                || self.sent_down > self.down_held
+                || self.serials.back().is_some_and(|(serial, _)| *serial > self.down_applied)
+                || self.finish == Finish::Sealing { down: false })
+    }
+}

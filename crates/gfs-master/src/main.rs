@@ -1,0 +1,75 @@
+//! `gfs-master`: namespace and chunk metadata of a GFS cluster.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, ValueEnum};
+use gfs_master::{Master, MasterConfig};
+use gfs_process::ProcessFlags;
+use gfs_types::DEFAULT_CHUNK_SIZE;
+
+// See gfs_transport::Allocator for why.
+#[global_allocator]
+static ALLOCATOR: gfs_transport::Allocator = gfs_transport::Allocator;
+
+/// The master of a GFS cluster: keeps the namespace and knows where every chunk is
+///
+/// Clients, chunkservers and administrators reach it on one gRPC port. Its truth is the metadata
+/// store; what is in memory is loaded from there when a term of leadership begins.
+#[derive(Parser)]
+#[command(version)]
+struct Flags {
+    /// Address and port for gRPC; port 0 takes any free one, which is printed
+    #[arg(long, env = "GFS_LISTEN", value_name = "ADDR:PORT", default_value = "0.0.0.0:7000")]
+    listen: SocketAddr,
+
+    /// Where others reach this master, if that is not the address it listens on
+    #[arg(long, env = "GFS_ADVERTISE", value_name = "HOST:PORT")]
+    advertise: Option<String>,
+
+    /// Directory of the embedded metadata store
+    #[arg(long, env = "GFS_DATA", value_name = "DIR")]
+    data: PathBuf,
+
+    /// Where metadata is kept
+    #[arg(long, env = "GFS_METADATA", value_enum, default_value_t = Metadata::Embedded)]
+    metadata: Metadata,
+
+    /// Bytes of a full chunk, when the cluster is created: a multiple of 65536 up to 1 GiB
+    #[arg(long, env = "GFS_CHUNK_SIZE", value_name = "BYTES", default_value_t = u64::from(DEFAULT_CHUNK_SIZE))]
+    chunk_size: u64,
+
+    /// Id of the cluster when it is created (else drawn at random); must match one that exists
+    #[arg(long, env = "GFS_CLUSTER_ID", value_name = "UUID")]
+    cluster_id: Option<String>,
+
+    /// Copies of files whose directories do not say, when the cluster is created: 1 to 8
+    #[arg(long, env = "GFS_COPIES", value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=8))]
+    copies: u8,
+
+    #[command(flatten)]
+    process: ProcessFlags,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Metadata {
+    /// One file in the data directory: one master, no standby.
+    Embedded,
+}
+
+fn main() -> ExitCode {
+    let flags = Flags::parse();
+    gfs_process::run("gfs-master", &flags.process.clone(), async move |process| {
+        let Metadata::Embedded = flags.metadata;
+        let config = MasterConfig {
+            listen: flags.listen,
+            advertise: flags.advertise,
+            data: flags.data,
+            chunk_size: flags.chunk_size,
+            cluster_id: flags.cluster_id,
+            copies: flags.copies,
+        };
+        Master::run(config, process).await
+    })
+}

@@ -1,0 +1,156 @@
+//! What the master's shell counts. Names are stable.
+
+use gfs_process::{Counter, DURATION_BUCKETS, Gauge, Histogram, Metrics};
+use gfs_proto::v1 as pb;
+use gfs_types::Millis;
+
+#[derive(Clone)]
+pub(crate) struct MasterMetrics {
+    pub(crate) term: TermMetrics,
+    pub(crate) commit: CommitMetrics,
+    /// 1 while this master leads.
+    pub(crate) leading: Gauge,
+    pub(crate) cluster: ClusterMetrics,
+}
+
+#[derive(Clone)]
+pub(crate) struct TermMetrics {
+    calls: Histogram,
+}
+
+#[derive(Clone)]
+pub(crate) struct CommitMetrics {
+    pub(crate) refused: Counter,
+    transactions: Histogram,
+    operations: Counter,
+    records: Counter,
+}
+
+/// Copied from the brain's status about once a second.
+#[derive(Clone)]
+pub(crate) struct ClusterMetrics {
+    pub(crate) files: Gauge,
+    pub(crate) chunks: gfs_process::Labelled<1, Gauge>,
+    pub(crate) servers: gfs_process::Labelled<1, Gauge>,
+    pub(crate) incidents: Gauge,
+    pub(crate) recovery: gfs_process::Labelled<1, Gauge>,
+    pub(crate) bytes: gfs_process::Labelled<1, Gauge>,
+}
+
+impl MasterMetrics {
+    pub(crate) fn new(metrics: &Metrics) -> Self {
+        Self {
+            term: TermMetrics {
+                calls: metrics.histogram(
+                    "gfs_master_call_seconds",
+                    "Time from a call's arrival to its answer, commit included",
+                    DURATION_BUCKETS,
+                ),
+            },
+            commit: CommitMetrics {
+                refused: metrics.counter(
+                    "gfs_master_commits_refused_total",
+                    "Transactions that the metadata store did not take; each is tried again",
+                ),
+                transactions: metrics.histogram(
+                    "gfs_master_commit_seconds",
+                    "Time a metadata transaction took",
+                    DURATION_BUCKETS,
+                ),
+                operations: metrics
+                    .counter("gfs_master_committed_operations_total", "Operations made durable"),
+                records: metrics.counter(
+                    "gfs_master_committed_records_total",
+                    "Metadata records written or deleted",
+                ),
+            },
+            leading: metrics.gauge("gfs_master_leading", "1 while this master leads"),
+            cluster: ClusterMetrics {
+                files: metrics.gauge("gfs_master_files", "Files in the namespace"),
+                chunks: metrics.gauges(
+                    "gfs_master_chunks",
+                    "Chunks by health: total, full, under_replicated, endangered, unavailable, \
+                     cloning",
+                    ["health"],
+                ),
+                servers: metrics.gauges(
+                    "gfs_master_servers",
+                    "Chunkservers by state of the failure detector",
+                    ["state"],
+                ),
+                incidents: metrics.gauge("gfs_master_incidents_open", "Incidents not yet healed"),
+                recovery: metrics.gauges(
+                    "gfs_master_last_incident_milliseconds",
+                    "Times of the newest incident: detected, first_clone, two_copies, full \
+                     (-1: not yet)",
+                    ["step"],
+                ),
+                bytes: metrics.gauges(
+                    "gfs_master_bytes",
+                    "Bytes: total and free on all servers, logical of all files",
+                    ["of"],
+                ),
+            },
+        }
+    }
+}
+
+impl TermMetrics {
+    pub(crate) fn answered(&self, begun: Millis, now: Millis) {
+        self.calls.observe(now.since(begun).0 as f64 / 1000.0);
+    }
+}
+
+impl CommitMetrics {
+    pub(crate) fn committed(&self, begun: Millis, now: Millis, operations: usize, records: usize) {
+        self.transactions.observe(now.since(begun).0 as f64 / 1000.0);
+        self.operations.inc_by(operations as u64);
+        self.records.inc_by(records as u64);
+    }
+}
+
+impl ClusterMetrics {
+    /// Shows what the brain says of the cluster.
+    pub(crate) fn show(&self, status: &pb::StatusResponse) {
+        let set = |gauge: Gauge, value: u64| {
+            gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
+        };
+        set(self.files.clone(), status.files);
+        let health = status.chunks.unwrap_or_default();
+        for (name, value) in [
+            ("total", health.total),
+            ("full", health.full),
+            ("under_replicated", health.under_replicated),
+            ("endangered", health.endangered),
+            ("unavailable", health.unavailable),
+            ("cloning", health.cloning),
+        ] {
+            set(self.chunks.with([name]), value);
+        }
+        for (name, state) in [
+            ("alive", pb::ServerState::Alive),
+            ("suspect", pb::ServerState::Suspect),
+            ("dead", pb::ServerState::Dead),
+            ("draining", pb::ServerState::Draining),
+            ("maintenance", pb::ServerState::Maintenance),
+        ] {
+            let count = status.servers.iter().filter(|server| server.state() == state).count();
+            set(self.servers.with([name]), count as u64);
+        }
+        let open = status.incidents.iter().filter(|incident| !incident.closed).count();
+        set(self.incidents.clone(), open as u64);
+        if let Some(newest) = status.incidents.first() {
+            for (name, time) in [
+                ("detected", Some(newest.detected_ms)),
+                ("first_clone", newest.first_clone_ms),
+                ("two_copies", newest.two_copies_ms),
+                ("full", newest.full_ms),
+            ] {
+                self.recovery.with([name]).set(time.map_or(-1, i64::from));
+            }
+        }
+        set(self.bytes.with(["total"]), status.total_bytes);
+        set(self.bytes.with(["free"]), status.free_bytes);
+        set(self.bytes.with(["logical"]), status.logical_bytes);
+    }
+}

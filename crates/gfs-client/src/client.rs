@@ -12,6 +12,7 @@ use rand::Rng as _;
 use crate::error::{Error, Result};
 use crate::masters::Masters;
 use crate::options::ClientOptions;
+use crate::write::Buffers;
 
 /// A client of one cluster. Cheap to clone; clones share connections and caches.
 #[derive(Clone)]
@@ -24,6 +25,7 @@ pub(crate) struct Inner {
     pub(crate) dialer: Dialer,
     pub(crate) options: ClientOptions,
     pub(crate) geometry: Geometry,
+    pub(crate) buffers: Arc<Buffers>,
 }
 
 impl std::fmt::Debug for Client {
@@ -123,7 +125,8 @@ impl Client {
         masters.set_cluster(cluster);
         masters.saw_epoch(answer.epoch);
         masters.learn(answer.master_addresses);
-        Ok(Self { inner: Arc::new(Inner { masters, dialer, options, geometry }) })
+        let buffers = Arc::new(Buffers::default());
+        Ok(Self { inner: Arc::new(Inner { masters, dialer, options, geometry, buffers }) })
     }
 
     /// The cluster's id.

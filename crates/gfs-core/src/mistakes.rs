@@ -13,6 +13,18 @@ pub enum Mistake {
     WriterReleasesBeforeAcknowledged = 1,
     /// The reader hands out bytes without verifying their checksums.
     ReaderBelievesUnverifiedBytes = 2,
+    /// The master changes the members of a chunk without a new version.
+    SkipsTheVersionBump = 48,
+    /// The master concludes a version change when the first member has answered.
+    GrantsBeforeAllMembersAnswered = 49,
+    /// The master relies on copies of servers that are suspected, when it deletes others.
+    CountsSuspectsAsLive = 50,
+    /// The master takes a replica at an older version for a current one.
+    BelievesStaleReplicas = 51,
+    /// The master deletes other replicas for the sake of a clone that is not finished.
+    TrimsBeforeTheCloneIsVerified = 52,
+    /// The master believes results of commands of an older term.
+    AcceptsResultsOfOlderEpochs = 53,
 
     /// A primary acknowledges before the members behind it have applied.
     PrimaryAcknowledgesBeforeLastSecondary = 16,

@@ -351,3 +351,6 @@ impl Arrived {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -98,6 +98,8 @@ mod config;
 mod connect;
 mod error;
 mod frame;
+#[cfg(feature = "allocator")]
+pub mod memory;
 mod peer;
 mod pieces;
 mod pool;

@@ -118,8 +118,11 @@ impl Peer {
     fn new(address: &str, connector: &Arc<dyn Connector>, config: &Arc<Config>) -> Result<Self> {
         let invalid = || Error::invalid(format!("address {address:?}"));
         let uri: Uri = format!("http://{address}/").parse().map_err(|_| invalid())?;
+        // Nothing but an authority: `h:1/path` would parse as well.
         let authority = uri.authority().filter(|authority| {
-            authority.port_u16().is_some() && !authority.as_str().contains('@')
+            authority.as_str() == address
+                && authority.port_u16().is_some()
+                && !address.contains('@')
         });
         let authority = authority.ok_or_else(invalid)?.clone();
         let address: Arc<str> = Arc::from(address);

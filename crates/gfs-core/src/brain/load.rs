@@ -253,6 +253,7 @@ impl Loader {
         chunks_config.heartbeat_ms = self.config.heartbeat.0 as u32;
         chunks_config.stale_read_limit_ms = self.config.stale_read_limit.0 as u32;
         chunks_config.clones_per_server = self.config.clones_per_server;
+        chunks_config.mistakes = self.config.mistakes;
         let mut chunks = Chunks::new(chunks_config);
         for (number, record) in &self.servers {
             chunks.load_server(*number, record);
@@ -278,13 +279,7 @@ impl Loader {
         for (client, record) in self.clients {
             outcomes.load(client, record, limit, now.mono);
         }
-        chunks.started(
-            now,
-            self.term.epoch.0,
-            self.term.commit_sequence.0,
-            &self.counters,
-            cluster.rollback_mode,
-        );
+        chunks.started(now, self.term.epoch.0, self.term.commit_sequence.0, cluster.rollback_mode);
         let mut brain = Brain {
             config: self.config,
             term: self.term,

@@ -231,3 +231,31 @@ async fn a_panicking_handler_breaks_its_stream_and_no_other() {
     sender.send(message(1, 10)).await.unwrap();
     assert!(soon(receiver.recv()).await.unwrap().is_some());
 }
+
+/// The bulk message as a stock gRPC client declares it.
+#[derive(Clone, PartialEq, prost::Message)]
+struct StockBulk {
+    #[prost(bytes = "vec", tag = "1")]
+    head: Vec<u8>,
+    #[prost(bytes = "vec", tag = "2")]
+    payload: Vec<u8>,
+}
+
+#[tokio::test]
+async fn a_stock_grpc_client_can_speak_it() {
+    let pair = pair(echo_server(), Config::default());
+    let mut client = tonic::client::Grpc::new(pair.dialer.peer("a:1").unwrap().control());
+    soon(client.ready()).await.unwrap();
+    let sent: Vec<StockBulk> = [0, 1, 5000, 1 << 20]
+        .map(|size| StockBulk { head: vec![1; size.min(9)], payload: vec![size as u8 ^ 7; size] })
+        .into();
+    let path = http::uri::PathAndQuery::from_static(PATH);
+    let codec = tonic_prost::ProstCodec::<StockBulk, StockBulk>::default();
+    let request = tonic::Request::new(futures_util::stream::iter(sent.clone()));
+    let mut answers = soon(client.streaming(request, path, codec)).await.unwrap().into_inner();
+    for want in sent {
+        let got = soon(answers.message()).await.unwrap().expect("an answer");
+        assert!(got == want, "payload of {} bytes", want.payload.len());
+    }
+    assert!(soon(answers.message()).await.unwrap().is_none());
+}

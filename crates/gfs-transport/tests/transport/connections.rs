@@ -17,7 +17,6 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, Request, Response};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpListener;
-use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::service::Routes;
@@ -441,14 +440,12 @@ async fn connections_beyond_the_bound_and_those_that_ask_nothing_are_closed() {
     let pair = pair(server(config.clone()), config.clone());
     let mut idle = pair.wire.connect("a:1").await.unwrap();
     let mut refused = pair.wire.connect("a:1").await.unwrap();
-    let (ended, closed) = mpsc::channel::<()>(1);
     let reader = async move {
         let mut read = Vec::new();
         let _ = tokio::io::AsyncReadExt::read_to_end(&mut refused, &mut read).await;
         read
     };
     assert!(soon(reader).await.is_empty(), "closed before a word was said");
-    drop((ended, closed));
     let since = tokio::time::Instant::now();
     let mut read = Vec::new();
     let _ = soon(tokio::io::AsyncReadExt::read_to_end(&mut idle, &mut read)).await;

@@ -4,9 +4,33 @@
 //! [`Chunks`] is deterministic and has no time source. Each method takes the time and an
 //! [`Outbox`], which the brain drains after the event.
 
+mod caution;
+mod change;
+mod commands;
+mod deaths;
+mod detector;
+mod garbage;
+mod incidents;
+mod placement;
+mod repair;
+mod reports;
+mod rollback;
+mod servers;
+mod sessions;
+mod status;
+mod strays;
+mod table;
+#[cfg(test)]
+mod tests;
+
+pub use reports::report_digest;
+
 use super::{Now, Response, SessionId, Token};
+use crate::mistakes::Mistakes;
 use gfs_proto::v1 as pb;
-use gfs_types::{ChunkHandle, ClusterId, GfsError, InodeId, ServerNumber};
+use gfs_types::{ChunkHandle, ClusterId, ErrorCode, GfsError, InodeId, Millis, ServerNumber};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use table::{Health, Table};
 
 /// What is fixed for a cluster or a process.
 #[derive(Clone, Debug)]
@@ -24,6 +48,8 @@ pub struct ChunksConfig {
     pub stale_read_limit_ms: u32,
     /// Clones into one server at a time, and out of one server at a time. Default 4.
     pub clones_per_server: u8,
+    /// Rules that are broken on purpose; none in a release.
+    pub mistakes: Mistakes,
 }
 
 impl ChunksConfig {
@@ -37,6 +63,7 @@ impl ChunksConfig {
             heartbeat_ms: 250,
             stale_read_limit_ms: 10_000,
             clones_per_server: 4,
+            mistakes: Mistakes::default(),
         }
     }
 }
@@ -124,36 +151,125 @@ pub struct Problem {
 #[derive(Debug)]
 pub struct Chunks {
     config: ChunksConfig,
+    epoch: u64,
+    commit_sequence: u64,
+    is_started: bool,
+    rollback: bool,
+    last_command: u64,
+    last_session: u64,
+    last_tick: Millis,
+    table: Table,
+    servers: servers::Servers,
+    /// Replicas that do not count.
+    strays: BTreeMap<(ChunkHandle, ServerNumber), strays::Stray>,
+    strays_from: (ChunkHandle, ServerNumber),
+    /// Version changes under way. Every record with `next` above its version has one.
+    changes: BTreeMap<ChunkHandle, Box<change::Change>>,
+    /// Who is to be told that it is no member any more, once the new ones know of the version.
+    leaving: BTreeMap<ChunkHandle, (u64, Vec<ServerNumber>)>,
+    /// Grants to be repeated.
+    grants_owed: BTreeSet<(ServerNumber, ChunkHandle)>,
+    /// Clones under way, by target.
+    clones: BTreeMap<(ChunkHandle, ServerNumber), repair::Clone>,
+    /// Chunks that lack copies or are to be cleaned up, by priority.
+    queue: BTreeSet<(u8, ChunkHandle)>,
+    pump_wanted: bool,
+    /// Chunks that lack copies and have nowhere to go.
+    stuck: BTreeSet<ChunkHandle>,
+    stuck_retried: Millis,
+    setbacks: BTreeMap<ChunkHandle, repair::Setback>,
+    /// Chunks under-replicated, endangered, unavailable.
+    lacking: [u64; 3],
+    garbage: BTreeMap<ChunkHandle, garbage::Garbage>,
+    caution: caution::Caution,
+    /// Servers that the detector has declared dead in this event.
+    verdicts: Vec<ServerNumber>,
+    sweeps: VecDeque<deaths::Sweep>,
+    incidents: incidents::Incidents,
 }
 
-#[expect(unused_variables, reason = "first the signatures")]
 impl Chunks {
     /// An empty table.
     #[must_use]
     pub fn new(config: ChunksConfig) -> Self {
-        Self { config }
+        Self {
+            table: Table::new(config.chunk_size),
+            config,
+            epoch: 0,
+            commit_sequence: 0,
+            is_started: false,
+            rollback: false,
+            last_command: 0,
+            last_session: 0,
+            last_tick: Millis::default(),
+            servers: servers::Servers::default(),
+            strays: BTreeMap::new(),
+            strays_from: (ChunkHandle(0), ServerNumber(0)),
+            changes: BTreeMap::new(),
+            leaving: BTreeMap::new(),
+            grants_owed: BTreeSet::new(),
+            clones: BTreeMap::new(),
+            queue: BTreeSet::new(),
+            pump_wanted: false,
+            stuck: BTreeSet::new(),
+            stuck_retried: Millis::default(),
+            setbacks: BTreeMap::new(),
+            lacking: [0; 3],
+            garbage: BTreeMap::new(),
+            caution: caution::Caution::new(),
+            verdicts: Vec::new(),
+            sweeps: VecDeque::new(),
+            incidents: incidents::Incidents::default(),
+        }
     }
 
     // ---- loading, before `started`
 
     /// Adds a chunk (or spare) as its record has it. Not for holes.
-    pub fn load_chunk(&mut self, info: ChunkInfo, record: &pb::ExtentRecord) {}
-    /// Adds a server.
-    pub fn load_server(&mut self, number: ServerNumber, record: &pb::ServerRecord) {}
-    /// Adds a chunk that no file needs.
-    pub fn load_garbage(&mut self, handle: ChunkHandle, record: &pb::GarbageRecord) {}
-    /// All is loaded; this master leads from now on. `rollback`: as the cluster record says.
-    pub fn started(
-        &mut self,
-        now: Now,
-        epoch: u64,
-        commit_sequence: u64,
-        counters: &pb::Counters,
-        rollback: bool,
-    ) {
+    pub fn load_chunk(&mut self, info: ChunkInfo, record: &pb::ExtentRecord) {
+        if record.handle == 0 {
+            return;
+        }
+        let handle = ChunkHandle(record.handle);
+        self.table.insert(handle, &info, record.version);
+        let members: Vec<ServerNumber> = record.members.iter().map(|m| ServerNumber(*m)).collect();
+        let Some(slot) = self.table.get_mut(handle) else { return };
+        slot.length = record.length;
+        slot.sealed = record.sealed;
+        slot.set_members(&members, false);
+        slot.set_counted(Health::Unavailable);
+        let changing = record.next > slot.version;
+        self.count(Health::Full, Health::Unavailable);
+        if changing {
+            let mut unneeded = Outbox::default();
+            self.burn(Now::default(), handle, record.next, &mut unneeded);
+        }
     }
+
+    /// Adds a server.
+    pub fn load_server(&mut self, number: ServerNumber, record: &pb::ServerRecord) {
+        self.servers.insert(servers::Server::new(number, record, Now::default()));
+    }
+
+    /// All is loaded; this master leads from now on. `rollback`: as the cluster record says.
+    pub fn started(&mut self, now: Now, epoch: u64, commit_sequence: u64, rollback: bool) {
+        self.epoch = epoch;
+        self.commit_sequence = commit_sequence;
+        self.rollback = rollback;
+        self.is_started = true;
+        self.last_tick = now.mono;
+        self.caution.started(now.mono);
+        for server in self.servers.iter_mut() {
+            server.watch = detector::Watch::new(now);
+        }
+        self.assign_garbage();
+        self.check_cold(now.mono);
+    }
+
     /// The last commit, for heartbeat replies.
-    pub fn committed(&mut self, commit_sequence: u64) {}
+    pub fn committed(&mut self, commit_sequence: u64) {
+        self.commit_sequence = commit_sequence;
+    }
 
     // ---- for the namespace
 
@@ -170,27 +286,45 @@ impl Chunks {
         near: &pb::Place,
         out: &mut Outbox,
     ) -> Result<(), GfsError> {
+        let mut members: Vec<ServerNumber> = Vec::new();
+        let mut lack = placement::Lack::Servers;
+        while members.len() < usize::from(info.copies).min(table::MAX_MEMBERS) {
+            let near = members.is_empty().then_some(near);
+            match self.place(now, handle, &members, near, placement::For::New, |_| true) {
+                Ok(server) => members.push(server),
+                Err(why) => {
+                    lack = why;
+                    break;
+                }
+            }
+        }
+        let enough = usize::from(self.min_copies(info.copies));
+        if members.len() < enough {
+            let (code, text) = match lack {
+                placement::Lack::Space => (ErrorCode::NoSpace, "the others are full"),
+                _ => (ErrorCode::TooFewServers, "no more are alive and have reported"),
+            };
+            let text = format!(
+                "a chunk with goal {} needs {enough} servers at least, {} can take it: {text}",
+                info.copies,
+                members.len()
+            );
+            return Err(GfsError::new(code, text));
+        }
+        self.table.insert(handle, &info, 1);
+        if let Some(slot) = self.table.get_mut(handle) {
+            slot.lease = true;
+        }
+        self.replace_members(handle, &members);
+        out.touched.push(handle);
+        for member in members {
+            self.placed(member);
+            self.send_grant(member, handle, out);
+        }
+        self.refresh(now, handle);
+        self.settle(now, out);
         Ok(())
     }
-
-    /// Asks for a version above `seen` without the unreachable servers, with a lease if `lease`.
-    /// Answered through [`Outbox::done`]: in this very call if the chunk is there already or is
-    /// sealed, else when the change is committed. For Open: `seen` is the present version.
-    #[expect(clippy::too_many_arguments, reason = "as the call has them")]
-    pub fn recover(
-        &mut self,
-        now: Now,
-        handle: ChunkHandle,
-        seen: u64,
-        unreachable: &[ServerNumber],
-        lease: bool,
-        waiter: Waiter,
-        out: &mut Outbox,
-    ) {
-    }
-
-    /// Nobody waits under this token any more.
-    pub fn forget(&mut self, token: Token) {}
 
     /// Records a length that the primary confirmed; with `sealed` the final one, which ends the
     /// lease. Never shortens.
@@ -206,160 +340,222 @@ impl Chunks {
         sealed: bool,
         out: &mut Outbox,
     ) -> Result<(), GfsError> {
+        let chunk_size = self.config.chunk_size;
+        let slot = self.table.get_mut(handle).ok_or_else(|| {
+            GfsError::new(ErrorCode::UnknownChunk, format!("there is no chunk {handle}"))
+        })?;
+        if slot.version != version {
+            let text = format!(
+                "chunk {handle} is at version {}; what was confirmed at {version} must be confirmed \
+                 again",
+                slot.version
+            );
+            return Err(GfsError::new(ErrorCode::StaleVersion, text));
+        }
+        if length > chunk_size {
+            let text = format!("{length} bytes are more than a chunk of {chunk_size} holds");
+            return Err(GfsError::new(ErrorCode::OutOfRange, text));
+        }
+        if slot.sealed {
+            if length != slot.length {
+                let text = format!("chunk {handle} is sealed at {} bytes", slot.length);
+                return Err(GfsError::new(ErrorCode::Sealed, text));
+            }
+            return Ok(());
+        }
+        let before = (slot.length, slot.sealed);
+        slot.length = slot.length.max(length);
+        slot.sealed = sealed;
+        if before != (slot.length, slot.sealed) {
+            out.touched.push(handle);
+        }
+        if sealed {
+            self.release(handle, out);
+        }
         Ok(())
     }
 
     /// Nobody writes the chunk any more.
-    pub fn release(&mut self, handle: ChunkHandle, out: &mut Outbox) {}
-
-    /// No file needs the chunk any more: it leaves the table, its replicas are deleted.
-    pub fn discard(&mut self, handle: ChunkHandle, out: &mut Outbox) {}
+    pub fn release(&mut self, handle: ChunkHandle, out: &mut Outbox) {
+        if let Some(change) = self.changes.get_mut(&handle) {
+            change.lease = false;
+        }
+        let Some(slot) = self.table.get(handle).filter(|slot| slot.lease) else { return };
+        self.set_lease(handle, false);
+        if let Some(primary) = slot.first() {
+            let revoke = pb::command::Body::Revoke(pb::Revoke { version: slot.version });
+            self.send(primary, handle, servers::Purpose::Revoke, revoke, out);
+        }
+    }
 
     /// Where the chunk is: live current replicas, the primary first, then nearest to `near`.
     #[must_use]
     pub fn location(&self, handle: ChunkHandle, near: &pb::Place) -> Option<pb::ChunkLocation> {
-        None
+        let slot = self.table.get(handle)?;
+        let lease = slot.lease && !self.changes.contains_key(&handle);
+        let primary = slot.first().filter(|first| lease && slot.holds(*first));
+        let same = |a: &str, b: &str| !a.is_empty() && a == b;
+        let rank = |number: ServerNumber| {
+            let server = self.servers.get(number)?;
+            (!self.is_dead(number)).then(|| {
+                let distance = if same(&server.place.node, &near.node) {
+                    0
+                } else if same(&server.place.zone, &near.zone) {
+                    1
+                } else {
+                    2
+                };
+                (
+                    Some(number) != primary,
+                    !server.is_live(),
+                    distance,
+                    server.streams,
+                    placement::mix(handle, number),
+                    number,
+                )
+            })
+        };
+        let mut servers: Vec<_> = slot.holders().filter_map(rank).collect();
+        if servers.is_empty() {
+            // Damaged copies still have their good blocks.
+            let damaged = self.strays_of(handle).filter(|(server, stray)| {
+                stray.kind == strays::StrayKind::Damaged
+                    && stray.complete == slot.version
+                    && slot.is_member(*server)
+            });
+            servers = damaged.filter_map(|(server, _)| rank(server)).collect();
+        }
+        servers.sort_unstable();
+        Some(pb::ChunkLocation {
+            handle: handle.0,
+            version: slot.version,
+            index: slot.index,
+            start: self.table.start(handle, &slot),
+            length: slot.length,
+            sealed: slot.sealed,
+            servers: self.locations(servers.into_iter().map(|(.., number)| number)),
+            primary: primary.map_or(0, |p| p.0),
+            hole: false,
+        })
     }
 
     /// What is persisted of the chunk.
     #[must_use]
     pub fn record(&self, handle: ChunkHandle) -> Option<pb::ExtentRecord> {
-        None
+        let slot = self.table.get(handle)?;
+        let next = self.changes.get(&handle).map_or(0, |change| change.next);
+        Some(pb::ExtentRecord {
+            handle: handle.0,
+            version: if slot.version == 1 { 0 } else { slot.version },
+            next: if next > slot.version { next } else { 0 },
+            members: slot.members().map(|m| m.0).collect(),
+            length: slot.length,
+            sealed: slot.sealed,
+        })
     }
 
     /// What the namespace said of the chunk.
     #[must_use]
     pub fn info(&self, handle: ChunkHandle) -> Option<ChunkInfo> {
-        None
+        self.table.info(handle)
+    }
+
+    /// The version of the chunk; 0 if there is none.
+    #[must_use]
+    pub fn version(&self, handle: ChunkHandle) -> u64 {
+        self.table.get(handle).map_or(0, |slot| slot.version)
     }
 
     /// Bytes of the chunk as recorded; 0 if there is none.
     #[must_use]
     pub fn length(&self, handle: ChunkHandle) -> u32 {
-        0
+        self.table.get(handle).map_or(0, |slot| slot.length)
     }
 
-    /// A reader met bytes that do not match: the server is asked to verify. Its own finding
-    /// decides.
-    pub fn damage_reported(
-        &mut self,
-        now: Now,
-        handle: ChunkHandle,
-        version: u64,
-        server: ServerNumber,
-        blocks: Option<pb::BlockRange>,
-        out: &mut Outbox,
-    ) {
-    }
-
-    /// What Kubernetes says of the pods.
-    pub fn set_pod_states(&mut self, now: Now, states: &pb::SetPodStatesRequest, out: &mut Outbox) {
-    }
-
-    /// Announces that a server goes away for a short time, or takes that back. Returns how many
-    /// chunks have no other live copy.
-    ///
-    /// # Errors
-    /// `NotFound` if there is no such server.
-    pub fn set_maintenance(
-        &mut self,
-        now: Now,
-        server: ServerNumber,
-        on: bool,
-        out: &mut Outbox,
-    ) -> Result<u64, GfsError> {
-        Ok(0)
-    }
-
-    // ---- events of servers, and time
-
-    /// A server registers; mints its number if it is new. Answered through [`Outbox::replies`].
-    pub fn register(
-        &mut self,
-        now: Now,
-        token: Token,
-        request: &pb::RegisterRequest,
-        counters: &mut pb::Counters,
-        out: &mut Outbox,
-    ) {
-    }
-    /// A heartbeat; answered through [`Outbox::beats`].
-    pub fn heartbeat(
-        &mut self,
-        now: Now,
-        session: SessionId,
-        beat: &pb::Heartbeat,
-        out: &mut Outbox,
-    ) {
-    }
-    /// Commands may be sent.
-    pub fn commands_open(&mut self, now: Now, session: SessionId, out: &mut Outbox) {}
-    /// A stream of the session broke.
-    pub fn session_broken(&mut self, now: Now, session: SessionId, out: &mut Outbox) {}
-    /// A command was carried out or refused.
-    pub fn result(
-        &mut self,
-        now: Now,
-        session: SessionId,
-        result: &pb::CommandResult,
-        out: &mut Outbox,
-    ) {
-    }
-    /// A server says something unasked.
-    pub fn notice(&mut self, now: Now, session: SessionId, notice: &pb::Notice, out: &mut Outbox) {}
-    /// A page of a report. Answered through [`Outbox::replies`].
-    pub fn report(
-        &mut self,
-        now: Now,
-        token: Token,
-        page: &pb::ReportRequest,
-        counters: &mut pb::Counters,
-        out: &mut Outbox,
-    ) {
-    }
     /// Time passed.
-    pub fn tick(&mut self, now: Now, out: &mut Outbox) {}
+    pub fn tick(&mut self, now: Now, out: &mut Outbox) {
+        let whole_second = now.mono.0 / 1_000 != self.last_tick.0 / 1_000;
+        self.tick_detector(now, out);
+        self.last_tick = now.mono;
+        self.sweep(now);
+        self.check_caution(now, out);
+        let owed = std::mem::take(&mut self.grants_owed);
+        for (server, handle) in owed {
+            let member = self.table.get(handle).is_some_and(|slot| slot.is_member(server));
+            let there = self.servers.get(server).is_some_and(|s| s.is_reported());
+            if member && there && !self.send_grant(server, handle, out) {
+                self.grants_owed.insert((server, handle));
+            }
+        }
+        self.tick_changes(now, out);
+        self.tick_repair(now, whole_second, out);
+        self.tick_garbage(whole_second, out);
+        self.settle(now, out);
+    }
 
-    // ---- what people see
+    // ---- shared by the parts
 
-    /// Chunks by health, exact after a tick.
-    #[must_use]
-    pub fn health(&self) -> pb::ChunkHealth {
-        pb::ChunkHealth::default()
+    /// The end of every event: starts what can be started, takes the times of incidents.
+    fn settle(&mut self, now: Now, out: &mut Outbox) {
+        self.pump(now, out);
+        if self.sweeps.is_empty() {
+            self.incidents.observe(now);
+        }
     }
-    /// Every server.
-    #[must_use]
-    pub fn server_statuses(&self, now: Now) -> Vec<pb::ServerStatus> {
-        Vec::new()
+
+    /// Ends the cold start if it is time, and looks at all chunks then.
+    fn check_caution(&mut self, now: Now, out: &mut Outbox) {
+        if !self.check_cold(now.mono) {
+            return;
+        }
+        out.notes.push((false, "all servers have reported or are dead: repair may begin".into()));
+        let lacking: Vec<ChunkHandle> = self
+            .table
+            .iter()
+            .filter(|(_, slot)| slot.health() != Health::Full || slot.strays)
+            .map(|(handle, _)| handle)
+            .collect();
+        for handle in lacking {
+            self.refresh(now, handle);
+        }
+        self.retry_changes(now, out);
     }
-    /// What is persisted of a server.
-    #[must_use]
-    pub fn server_record(&self, server: ServerNumber) -> Option<pb::ServerRecord> {
-        None
+
+    /// Copies below which nothing is acknowledged, for this goal.
+    fn min_copies(&self, copies: u8) -> u8 {
+        self.config.min_copies.clamp(1, copies.max(1))
     }
-    /// Incidents, the newest first, at most 64.
-    #[must_use]
-    pub fn incidents(&self) -> Vec<pb::Incident> {
-        Vec::new()
+
+    /// Sets whether a member is known to hold a chunk. Whether that changed anything.
+    fn set_holds(&mut self, handle: ChunkHandle, server: ServerNumber, holds: bool) -> bool {
+        let changed = self.table.get_mut(handle).is_some_and(|slot| slot.set_holds(server, holds));
+        if changed && let Some(server) = self.servers.get_mut(server) {
+            server.held = if holds { server.held + 1 } else { server.held.saturating_sub(1) };
+        }
+        changed
     }
-    /// What is wrong with chunks (at most `limit`), and how much in all.
-    #[must_use]
-    pub fn problems(&self, limit: usize) -> (Vec<Problem>, u64) {
-        (Vec::new(), 0)
+
+    fn set_lease(&mut self, handle: ChunkHandle, lease: bool) {
+        if let Some(slot) = self.table.get_mut(handle) {
+            slot.lease = lease;
+        }
     }
-    /// What the cluster waits for after the start; `None`: nothing.
-    #[must_use]
-    pub fn phase(&self) -> Option<String> {
-        None
-    }
-    /// Total and free bytes of the live servers.
-    #[must_use]
-    pub fn capacity(&self) -> (u64, u64) {
-        (0, 0)
-    }
-    /// Nothing is deleted: metadata was rolled back.
-    #[must_use]
-    pub fn rollback_mode(&self) -> bool {
-        false
+
+    /// These are the members now, and all of them hold the chunk.
+    fn replace_members(&mut self, handle: ChunkHandle, members: &[ServerNumber]) {
+        let Some(slot) = self.table.get_mut(handle) else { return };
+        let before = *slot;
+        slot.set_members(members, true);
+        let after = *slot;
+        for server in before.holders() {
+            if let Some(server) = self.servers.get_mut(server) {
+                server.held = server.held.saturating_sub(1);
+            }
+        }
+        for server in after.holders() {
+            if let Some(server) = self.servers.get_mut(server) {
+                server.held += 1;
+            }
+        }
     }
 }

@@ -1,0 +1,727 @@
+//! The version change: how a chunk gets other members, or a new primary for content that exists.
+//!
+//! 1. A number above all used ones is committed as `next` in the chunk's record.
+//! 2. Each member that takes part ends what is under way, promises `next` and says what it has.
+//! 3. When *all* asked have answered, the others are made equal to the best one that is complete
+//!    at the chunk's version.
+//! 4. The number becomes the version, those asked become the members, they are told (Grant), and
+//!    whoever waits is answered, all with the commit.
+//!
+//! When one asked is silent or refuses, the number is burnt and a new one is tried without it, as
+//! long as a complete member takes part. Otherwise the change waits, for ever if need be: a number
+//! that is in a record is never forgotten before the version is above it.
+
+use super::servers::Purpose;
+use super::strays::StrayKind;
+use super::{Chunks, Now, Outbox, Waiter};
+use crate::mistakes::Mistake;
+use gfs_proto::v1::{self as pb, command::Body};
+use gfs_types::{ChunkHandle, ErrorCode, GfsError, Millis, ServerNumber};
+use smallvec::SmallVec;
+
+/// A member that does not answer: of a suspect one, of any one, and while it copies.
+const SUSPECT_ANSWERS_WITHIN: Millis = Millis(1_000);
+const ANSWERS_WITHIN: Millis = Millis(3_000);
+const COPIES_WITHIN: Millis = Millis(10_000);
+/// Who failed or was said to be unreachable is left out for so long, if others remain.
+const LEFT_OUT_FOR: Millis = Millis(2_000);
+/// A suspect member is waited for that long where nobody waits for the change.
+const SUSPECT_AWAITED: Millis = Millis(3_000);
+/// And that long where somebody does.
+const AWAITED_WITH_WAITERS: Millis = Millis(300);
+/// Without anybody waiting, the lease is not wanted any more after that.
+const LEASE_WANTED_FOR: Millis = Millis(30_000);
+/// Callers that wait for one chunk.
+const MAX_WAITERS: usize = 64;
+/// Attempts at once; after so many failures the tick sets the pace.
+const EAGER_ATTEMPTS: u8 = 4;
+
+/// A version change under way.
+#[derive(Debug)]
+pub(super) struct Change {
+    /// The number tried, or burnt; committed in the record. 0: none yet.
+    pub(super) next: u64,
+    /// Whether the first member gets the lease.
+    pub(super) lease: bool,
+    pub(super) waiters: Vec<Waiter>,
+    /// Not asked before that time, if it can be done without.
+    left_out: SmallVec<[(ServerNumber, Millis); 2]>,
+    /// A stray to be made equal and taken in.
+    pub(super) include: Option<ServerNumber>,
+    pub(super) stage: Stage,
+    /// Of the stage, and of the whole.
+    since: Millis,
+    begun: Millis,
+    failures: u8,
+    asked: SmallVec<[Asked; 4]>,
+    /// It was reported that nobody complete is there.
+    reported: bool,
+}
+
+/// Where a change stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// For servers: known ones, enough, or the next attempt.
+    Waiting,
+    /// For the promises.
+    Preparing,
+    /// For the others to become equal to this one.
+    Equalizing(ServerNumber),
+}
+
+/// Somebody who takes part.
+#[derive(Clone, Copy, Debug)]
+struct Asked {
+    server: ServerNumber,
+    /// Held the chunk at its version before, as far as was known.
+    holder: bool,
+    answer: Option<Answer>,
+    equal: bool,
+}
+
+/// What a replica says it has, having promised.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Answer {
+    pub(super) complete: u64,
+    serial: u64,
+    length: u32,
+    digest: u32,
+    pub(super) suspect: bool,
+    pub(super) damaged: bool,
+    fsynced: (u64, u64),
+}
+
+impl Change {
+    fn new(next: u64, lease: bool, now: Now) -> Self {
+        Self {
+            next,
+            lease,
+            waiters: Vec::new(),
+            left_out: SmallVec::new(),
+            include: None,
+            stage: Stage::Waiting,
+            since: now.mono,
+            begun: now.mono,
+            failures: 0,
+            asked: SmallVec::new(),
+            reported: false,
+        }
+    }
+
+    /// Whether it waits for servers, and a client waits for it.
+    pub(super) fn is_blocked(&self) -> bool {
+        self.stage == Stage::Waiting && self.lease
+    }
+
+    fn leaves_out(&self, server: ServerNumber, now: Now) -> bool {
+        self.left_out.iter().any(|(s, until)| *s == server && *until > now.mono)
+    }
+
+    fn leave_out(&mut self, server: ServerNumber, now: Now) {
+        self.left_out.retain(|(s, _)| *s != server);
+        self.left_out.push((server, now.mono + LEFT_OUT_FOR));
+    }
+
+    fn asked_mut(&mut self, server: ServerNumber) -> Option<&mut Asked> {
+        self.asked.iter_mut().find(|a| a.server == server)
+    }
+}
+
+impl Chunks {
+    /// Asks for a version above `seen` without the unreachable servers, with a lease if `lease`.
+    /// Answered through [`Outbox::done`]: in this very call if the chunk is there already or is
+    /// sealed, else when the change is committed. For Open: `seen` is the present version.
+    #[expect(clippy::too_many_arguments, reason = "as the call has them")]
+    pub fn recover(
+        &mut self,
+        now: Now,
+        handle: ChunkHandle,
+        seen: u64,
+        unreachable: &[ServerNumber],
+        lease: bool,
+        waiter: Waiter,
+        out: &mut Outbox,
+    ) {
+        let Some(slot) = self.table.get(handle) else {
+            let error =
+                GfsError::new(ErrorCode::UnknownChunk, format!("there is no chunk {handle}"));
+            out.done.push((waiter, Err(error)));
+            return;
+        };
+        if seen > slot.version {
+            let text = format!("chunk {handle} is at version {}, not yet at {seen}", slot.version);
+            out.done.push((waiter, Err(GfsError::new(ErrorCode::StaleVersion, text))));
+            return;
+        }
+        let served = slot.version > seen
+            && (slot.lease || !lease)
+            && slot.first().is_some_and(|first| self.is_live(first))
+            && !unreachable.iter().any(|s| slot.is_member(*s));
+        let changing = self.changes.contains_key(&handle);
+        if slot.sealed || (served && !changing) {
+            out.done.push((waiter, Ok(handle)));
+            return;
+        }
+        let change =
+            self.changes.entry(handle).or_insert_with(|| Box::new(Change::new(0, false, now)));
+        change.lease |= lease;
+        if change.waiters.len() >= MAX_WAITERS {
+            let text = format!("{MAX_WAITERS} callers wait for chunk {handle} already");
+            out.done.push((waiter, Err(GfsError::new(ErrorCode::Busy, text))));
+        } else {
+            change.waiters.retain(|w| w.token != waiter.token);
+            change.waiters.push(waiter);
+        }
+        let mut again = change.stage == Stage::Waiting;
+        for server in unreachable.iter().filter(|s| slot.is_member(**s)) {
+            change.leave_out(*server, now);
+            again |= change.asked.iter().any(|a| a.server == *server);
+        }
+        for server in unreachable {
+            self.trouble(now, *server);
+        }
+        if again {
+            self.attempt(now, handle, out);
+        }
+        self.settle(now, out);
+    }
+
+    /// Nobody waits under this token any more.
+    pub fn forget(&mut self, token: crate::brain::Token) {
+        for change in self.changes.values_mut() {
+            change.waiters.retain(|w| w.token != token);
+        }
+    }
+
+    /// A change found in a record, or a number found promised: repeated unasked.
+    pub(super) fn burn(&mut self, now: Now, handle: ChunkHandle, next: u64, out: &mut Outbox) {
+        let change =
+            self.changes.entry(handle).or_insert_with(|| Box::new(Change::new(0, false, now)));
+        if next > change.next {
+            change.next = next;
+            change.stage = Stage::Waiting;
+            change.asked.clear();
+            out.touched.push(handle);
+        }
+    }
+
+    /// Starts a change that the planner of repairs wants: take in what a clone filled, or this
+    /// stray.
+    pub(super) fn begin_change(
+        &mut self,
+        now: Now,
+        handle: ChunkHandle,
+        include: Option<ServerNumber>,
+        out: &mut Outbox,
+    ) {
+        let lease = self.table.get(handle).is_some_and(|slot| slot.lease);
+        let change =
+            self.changes.entry(handle).or_insert_with(|| Box::new(Change::new(0, lease, now)));
+        change.include = include.or(change.include);
+        if change.stage == Stage::Waiting {
+            self.attempt(now, handle, out);
+        }
+    }
+
+    /// Tries all changes that wait again.
+    pub(super) fn retry_changes(&mut self, now: Now, out: &mut Outbox) {
+        let waiting: Vec<ChunkHandle> = self
+            .changes
+            .iter()
+            .filter(|(_, change)| change.stage == Stage::Waiting)
+            .map(|(handle, _)| *handle)
+            .collect();
+        for handle in waiting {
+            self.attempt(now, handle, out);
+        }
+    }
+
+    /// Who would take part now: those that hold the chunk first, then strays to be made equal.
+    /// `None`: it is better to wait.
+    fn choose(
+        &self,
+        now: Now,
+        handle: ChunkHandle,
+        change: &Change,
+    ) -> Option<SmallVec<[Asked; 4]>> {
+        let slot = self.table.get(handle)?;
+        let asked = |server, holder| Asked { server, holder, answer: None, equal: false };
+        let wanted = |s: ServerNumber| self.is_usable(s) && !change.leaves_out(s, now);
+        // In a cold start writes wait for what is not known yet.
+        let unknown = |s: ServerNumber| {
+            !change.leaves_out(s, now) && self.servers.get(s).is_some_and(|s| s.is_unknown(now))
+        };
+        if self.caution.is_cold() && slot.members().any(unknown) {
+            return None;
+        }
+        // Who is silent or reports anew is waited for a little, rather than left out.
+        let doubtful =
+            |s: ServerNumber| self.servers.get(s).is_some_and(|server| server.watch.is_doubtful());
+        let spent = now.mono.since(change.begun);
+        let patience =
+            if change.waiters.is_empty() { SUSPECT_AWAITED } else { AWAITED_WITH_WAITERS };
+        let awaited = |s: ServerNumber| !change.leaves_out(s, now) && (doubtful(s) || unknown(s));
+        if spent < patience && slot.members().any(awaited) {
+            return None;
+        }
+        let mut chosen: SmallVec<[Asked; 4]> =
+            slot.holders().filter(|s| wanted(*s)).map(|s| asked(s, true)).collect();
+        let strays: SmallVec<[(ServerNumber, StrayKind); 4]> = self
+            .strays_of(handle)
+            .filter(|(s, stray)| wanted(*s) && !stray.deleting && stray.not_before <= now.mono)
+            .map(|(s, stray)| (s, stray.kind))
+            .collect();
+        if chosen.is_empty() {
+            // All that is left may be copies that a power loss or damage made doubtful: better
+            // than none, once nobody else can come.
+            let last: SmallVec<[ServerNumber; 4]> = strays
+                .iter()
+                .filter(|(s, kind)| {
+                    matches!(kind, StrayKind::Suspect | StrayKind::Damaged) && slot.is_member(*s)
+                })
+                .map(|(s, _)| *s)
+                .collect();
+            if last.is_empty() || slot.members().any(unknown) {
+                return None;
+            }
+            return Some(last.into_iter().map(|s| asked(s, true)).collect());
+        }
+        let included = strays.iter().filter(|(s, kind)| {
+            *kind == StrayKind::Filled || change.include == Some(*s) || *kind == StrayKind::Suspect
+        });
+        for (server, _) in included {
+            if chosen.len() < usize::from(slot.copies) {
+                chosen.push(asked(*server, false));
+            }
+        }
+        let enough = usize::from(self.min_copies(slot.copies));
+        if change.lease && !slot.sealed && chosen.len() < enough {
+            return None;
+        }
+        Some(chosen)
+    }
+
+    /// Starts an attempt, if there is who to ask.
+    pub(super) fn attempt(&mut self, now: Now, handle: ChunkHandle, out: &mut Outbox) {
+        let Some(mut change) = self.changes.remove(&handle) else { return };
+        let chosen = self.choose(now, handle, &change);
+        change.asked.clear();
+        change.since = now.mono;
+        let Some(asked) = chosen else {
+            change.stage = Stage::Waiting;
+            self.wait(now, handle, change, out);
+            return;
+        };
+        let Some(slot) = self.table.get(handle) else { return };
+        let used = asked.iter().filter_map(|a| self.strays.get(&(handle, a.server)));
+        let used = used.map(|s| s.promised).filter(|p| plausible(*p, slot.version)).max();
+        let used = used.unwrap_or(0).max(change.next).max(slot.version);
+        change.next = if self.config.mistakes.has(Mistake::SkipsTheVersionBump) {
+            slot.version
+        } else {
+            used.saturating_add(1)
+        };
+        change.stage = Stage::Preparing;
+        change.asked = asked;
+        out.touched.push(handle);
+        // The role of the old primary ends with the first promise.
+        self.set_lease(handle, false);
+        let (next, version) = (change.next, slot.version);
+        let servers: SmallVec<[ServerNumber; 4]> = change.asked.iter().map(|a| a.server).collect();
+        self.changes.insert(handle, change);
+        for server in servers {
+            let prepare = pb::Prepare { version, next, cut: None };
+            if !self.send(server, handle, Purpose::Prepare { next }, Body::Prepare(prepare), out) {
+                self.member_failed(now, handle, server, next, "it takes no commands", out);
+                return;
+            }
+        }
+        self.refresh(now, handle);
+    }
+
+    /// Nobody can be asked now. A change that has no number yet and no reason left is over.
+    fn wait(&mut self, now: Now, handle: ChunkHandle, mut change: Box<Change>, out: &mut Outbox) {
+        let Some(slot) = self.table.get(handle) else { return };
+        if change.next <= slot.version && change.waiters.is_empty() {
+            self.refresh(now, handle);
+            return;
+        }
+        let hopeless = slot.good() == 0 && !self.caution.is_cold();
+        if hopeless && !change.reported && now.mono.since(change.begun) > SUSPECT_AWAITED {
+            change.reported = true;
+            out.notes.push((
+                true,
+                format!(
+                    "chunk {handle}: no complete copy is there; its version change waits for one"
+                ),
+            ));
+        }
+        self.changes.insert(handle, change);
+        self.refresh(now, handle);
+    }
+
+    /// A member has promised, or refused.
+    pub(super) fn prepared(
+        &mut self,
+        now: Now,
+        handle: ChunkHandle,
+        server: ServerNumber,
+        next: u64,
+        outcome: Result<Option<&pb::ReplicaState>, &pb::ErrorDetail>,
+        out: &mut Outbox,
+    ) {
+        let Some(slot) = self.table.get(handle) else { return };
+        let chunk_size = self.config.chunk_size;
+        let Some(change) = self.changes.get_mut(&handle) else { return };
+        if change.next != next || change.stage != Stage::Preparing {
+            return;
+        }
+        let Some(asked) = change.asked_mut(server) else { return };
+        let state = match outcome {
+            Ok(Some(state)) => state,
+            Ok(None) => {
+                self.member_failed(now, handle, server, next, "its answer has no state", out);
+                return;
+            }
+            Err(error) => {
+                let text = error.message.clone();
+                let gone = matches!(error.error_code(), ErrorCode::UnknownChunk);
+                let taken = error.actual;
+                if error.error_code() == ErrorCode::StaleVersion
+                    && taken > change.next
+                    && plausible(taken, slot.version)
+                {
+                    // It has promised more than was ever asked here: that number is burnt, too.
+                    change.next = taken;
+                    change.stage = Stage::Waiting;
+                    out.touched.push(handle);
+                    self.attempt(now, handle, out);
+                    return;
+                }
+                if gone {
+                    self.set_holds(handle, server, false);
+                    self.remove_stray(handle, server);
+                } else if let Some(stray) = self.strays.get_mut(&(handle, server)) {
+                    stray.not_before = now.mono + Millis(5_000);
+                }
+                self.member_failed(now, handle, server, next, &text, out);
+                return;
+            }
+        };
+        let sound = state.promised == next
+            && state.complete <= slot.version
+            && state.length <= chunk_size
+            && (state.inode == 0 || (state.inode, state.index) == (slot.inode, slot.index));
+        if !sound {
+            let text = format!(
+                "it answered promised {}, complete {}, length {} of file {} at {}",
+                state.promised, state.complete, state.length, state.inode, state.index
+            );
+            out.notes.push((true, format!("chunk {handle} on server {server}: {text}")));
+            self.member_failed(now, handle, server, next, &text, out);
+            return;
+        }
+        asked.answer = Some(Answer {
+            complete: state.complete,
+            serial: state.serial,
+            length: state.length,
+            digest: state.digest,
+            suspect: state.suspect,
+            damaged: !state.damaged.is_empty(),
+            fsynced: (state.fsynced_version, state.fsynced_serial),
+        });
+        let hasty = self.config.mistakes.has(Mistake::GrantsBeforeAllMembersAnswered);
+        if hasty || change.asked.iter().all(|a| a.answer.is_some()) {
+            self.equalize(now, handle, out);
+        }
+    }
+
+    /// All have promised: makes them equal to the best one.
+    fn equalize(&mut self, now: Now, handle: ChunkHandle, out: &mut Outbox) {
+        let Some(slot) = self.table.get(handle) else { return };
+        let Some(change) = self.changes.get_mut(&handle) else { return };
+        let Some((best, answer)) = best(&change.asked, slot.version) else {
+            self.no_source(now, handle, out);
+            return;
+        };
+        for asked in &mut change.asked {
+            asked.equal = asked.server == best
+                || asked.answer.is_some_and(|a| {
+                    (a.length, a.digest) == (answer.length, answer.digest) && !a.damaged
+                });
+        }
+        change.stage = Stage::Equalizing(best);
+        change.since = now.mono;
+        let next = change.next;
+        let behind: SmallVec<[ServerNumber; 4]> =
+            change.asked.iter().filter(|a| !a.equal).map(|a| a.server).collect();
+        let others: SmallVec<[ServerNumber; 4]> =
+            change.asked.iter().filter(|a| a.equal && a.server != best).map(|a| a.server).collect();
+        if behind.is_empty() || self.config.mistakes.has(Mistake::GrantsBeforeAllMembersAnswered) {
+            self.conclude(now, handle, out);
+            return;
+        }
+        let equalize = pb::Equalize {
+            next,
+            source: self.locations([best]).pop(),
+            others: self.locations(others),
+            length: answer.length,
+            serial: answer.serial,
+            inode: slot.inode,
+            index: slot.index,
+            start: self.table.start(handle, &slot),
+            goal: Some(super::commands::copies(slot.copies)),
+        };
+        for server in behind {
+            let body = Body::Equalize(equalize.clone());
+            if !self.send(server, handle, Purpose::Equalize { next }, body, out) {
+                self.member_failed(now, handle, server, next, "it takes no commands", out);
+                return;
+            }
+            if self.strays.get(&(handle, server)).is_some_and(|s| s.kind != StrayKind::Filled) {
+                self.incidents.copying(now, handle);
+            }
+        }
+    }
+
+    /// Those asked turned out to have no complete copy among them.
+    fn no_source(&mut self, now: Now, handle: ChunkHandle, out: &mut Outbox) {
+        let Some(slot) = self.table.get(handle) else { return };
+        let Some(change) = self.changes.get_mut(&handle) else { return };
+        change.stage = Stage::Waiting;
+        change.since = now.mono;
+        let next = change.next;
+        let found: SmallVec<[(ServerNumber, Answer); 4]> = change
+            .asked
+            .drain(..)
+            .filter_map(|a| a.answer.map(|answer| (a.server, answer)))
+            .collect();
+        for (server, answer) in found {
+            self.set_holds(handle, server, false);
+            self.add_stray(handle, server, Self::stray_of(&answer, slot.version, next));
+        }
+        out.notes.push((
+            true,
+            format!(
+                "chunk {handle}: none of the copies asked is complete at version {}",
+                slot.version
+            ),
+        ));
+        self.refresh(now, handle);
+    }
+
+    /// A member has become equal, or could not.
+    pub(super) fn equalized(
+        &mut self,
+        now: Now,
+        handle: ChunkHandle,
+        server: ServerNumber,
+        next: u64,
+        outcome: Result<Option<&pb::ReplicaState>, &pb::ErrorDetail>,
+        out: &mut Outbox,
+    ) {
+        let Some(change) = self.changes.get_mut(&handle) else { return };
+        let Stage::Equalizing(best) = change.stage else { return };
+        if change.next != next {
+            return;
+        }
+        let length =
+            change.asked_mut(best).and_then(|a| a.answer).map_or(0, |answer| answer.length);
+        let Some(asked) = change.asked_mut(server) else { return };
+        match outcome {
+            Ok(state) => {
+                if state.is_some_and(|s| s.length != length || s.promised != next) {
+                    self.member_failed(now, handle, server, next, "it did not become equal", out);
+                    return;
+                }
+                asked.equal = true;
+                if change.asked.iter().all(|a| a.equal) {
+                    self.conclude(now, handle, out);
+                }
+            }
+            Err(error) => {
+                let text = error.message.clone();
+                let source = error.error_code() == ErrorCode::Unreachable && error.server == best.0;
+                let others = change.asked.iter().any(|a| {
+                    a.server != best
+                        && a.answer
+                            .is_some_and(|x| x.complete == asked_version(&self.table, handle))
+                });
+                if source && others {
+                    self.member_failed(now, handle, best, next, &text, out);
+                } else {
+                    if let Some(stray) = self.strays.get_mut(&(handle, server)) {
+                        stray.not_before = now.mono + Millis(5_000);
+                    }
+                    self.member_failed(now, handle, server, next, &text, out);
+                }
+            }
+        }
+    }
+
+    /// Somebody asked is silent, gone, or refused: the number is burnt.
+    pub(super) fn member_failed(
+        &mut self,
+        now: Now,
+        handle: ChunkHandle,
+        server: ServerNumber,
+        next: u64,
+        why: &str,
+        out: &mut Outbox,
+    ) {
+        let Some(change) = self.changes.get_mut(&handle) else { return };
+        if change.next != next
+            || change.stage == Stage::Waiting
+            || !change.asked.iter().any(|a| a.server == server)
+        {
+            return;
+        }
+        change.leave_out(server, now);
+        if change.include == Some(server) {
+            change.include = None;
+        }
+        change.failures = change.failures.saturating_add(1);
+        change.stage = Stage::Waiting;
+        change.since = now.mono;
+        change.asked.clear();
+        let eager = change.failures <= EAGER_ATTEMPTS;
+        out.notes.push((
+            false,
+            format!("chunk {handle}: version {next} is given up, server {server}: {why}"),
+        ));
+        if eager {
+            self.attempt(now, handle, out);
+        } else {
+            self.refresh(now, handle);
+        }
+    }
+
+    /// All are equal: the number becomes the version, those asked the members.
+    fn conclude(&mut self, now: Now, handle: ChunkHandle, out: &mut Outbox) {
+        let Some(change) = self.changes.remove(&handle) else { return };
+        let Some(slot) = self.table.get(handle) else { return };
+        let Stage::Equalizing(source) = change.stage else { return };
+        let Some(answer) = change.asked.iter().find(|a| a.server == source).and_then(|a| a.answer)
+        else {
+            return;
+        };
+        // The old primary stays, so that the writer's streams need not move.
+        let mut members: SmallVec<[ServerNumber; 8]> =
+            change.asked.iter().filter(|a| a.holder).map(|a| a.server).collect();
+        members.extend(change.asked.iter().filter(|a| !a.holder).map(|a| a.server));
+        let left: Vec<ServerNumber> = slot.members().filter(|m| !members.contains(m)).collect();
+        for member in &left {
+            if slot.holds(*member) && !self.is_dead(*member) {
+                let stray = super::strays::Stray::new(StrayKind::Stale, slot.version, slot.version);
+                self.add_stray(handle, *member, stray);
+            }
+        }
+        if answer.length < slot.length {
+            out.notes.push((
+                true,
+                format!(
+                    "chunk {handle} of file {}: {} bytes are left of {}; the rest is lost on all \
+                     copies",
+                    slot.inode, answer.length, slot.length
+                ),
+            ));
+        }
+        self.replace_members(handle, &members);
+        let enough = members.len() >= usize::from(self.min_copies(slot.copies));
+        if let Some(slot) = self.table.get_mut(handle) {
+            slot.version = change.next;
+            if !slot.sealed {
+                slot.length = answer.length;
+            }
+            slot.lease = change.lease && !slot.sealed && enough;
+        }
+        for member in &members {
+            self.remove_stray(handle, *member);
+        }
+        out.touched.push(handle);
+        for member in &members {
+            self.send_grant(*member, handle, out);
+        }
+        if !left.is_empty() {
+            let leaving = self.leaving.entry(handle).or_default();
+            leaving.0 = change.next;
+            leaving.1.retain(|s| !members.contains(s));
+            leaving.1.extend(left);
+        }
+        out.done.extend(change.waiters.iter().map(|waiter| (*waiter, Ok(handle))));
+        self.refresh(now, handle);
+    }
+
+    /// Looks after all changes: who is silent for too long, and what can go on.
+    pub(super) fn tick_changes(&mut self, now: Now, out: &mut Outbox) {
+        let mut silent: Vec<(ChunkHandle, ServerNumber, u64)> = Vec::new();
+        for (handle, change) in &mut self.changes {
+            if change.waiters.is_empty() && now.mono.since(change.begun) > LEASE_WANTED_FOR {
+                change.lease = false;
+            }
+            let limit = match change.stage {
+                Stage::Waiting => continue,
+                Stage::Preparing => ANSWERS_WITHIN,
+                Stage::Equalizing(_) => COPIES_WITHIN,
+            };
+            let spent = now.mono.since(change.since);
+            let late = change.asked.iter().find(|a| {
+                let owes = match change.stage {
+                    Stage::Equalizing(_) => !a.equal,
+                    _ => a.answer.is_none(),
+                };
+                let suspect = self
+                    .servers
+                    .get(a.server)
+                    .is_none_or(|s| s.watch.is_doubtful() || s.session.is_none());
+                owes && (spent >= limit || (suspect && spent >= SUSPECT_ANSWERS_WITHIN))
+            });
+            silent.extend(late.map(|a| (*handle, a.server, change.next)));
+        }
+        for (handle, server, next) in silent {
+            self.member_failed(now, handle, server, next, "it does not answer", out);
+        }
+        self.retry_changes(now, out);
+    }
+
+    /// Those who were members learn it with the next heartbeat reply, once the new members know.
+    pub(super) fn tell_left_out(&mut self, handle: ChunkHandle, version: u64) {
+        if self.leaving.get(&handle).is_some_and(|(v, _)| *v == version)
+            && let Some((_, servers)) = self.leaving.remove(&handle)
+        {
+            for server in servers {
+                self.leave_out(server, handle, version);
+            }
+        }
+    }
+
+    /// A server's replica is not the chunk any more: no more reads of it.
+    pub(super) fn leave_out(&mut self, server: ServerNumber, handle: ChunkHandle, version: u64) {
+        if let Some(server) = self.servers.get_mut(server).filter(|s| s.session.is_some()) {
+            server.left_out.push(pb::LeftOut { handle: handle.0, version });
+        }
+    }
+}
+
+/// Numbers go up one by one: one that is this far ahead was never given out by any master, and
+/// taking it up would use up all there are.
+pub(super) fn plausible(number: u64, version: u64) -> bool {
+    number <= version.saturating_add(1 << 32)
+}
+
+fn asked_version(table: &super::table::Table, handle: ChunkHandle) -> u64 {
+    table.get(handle).map_or(0, |slot| slot.version)
+}
+
+/// The copy that the others become equal to: complete at the version, with the highest serial. If
+/// all are doubtful after a power loss, the one that had most on disk.
+fn best(asked: &[Asked], version: u64) -> Option<(ServerNumber, Answer)> {
+    asked
+        .iter()
+        .filter_map(|a| a.answer.map(|answer| (a.server, answer)))
+        .filter(|(_, answer)| answer.complete == version)
+        .max_by_key(|(server, a)| {
+            let kept = if a.suspect { a.fsynced } else { (u64::MAX, a.serial) };
+            (!a.suspect, kept, a.length, !a.damaged, std::cmp::Reverse(*server))
+        })
+}

@@ -1,0 +1,134 @@
+//! Where chunks go: on servers that can take them, on different nodes and in different zones as
+//! far as there are any, and among those on the least loaded (GFS paper §4.2).
+//!
+//! Ties are broken by a hash of the handle: the same state gives the same choice.
+
+use super::servers::Server;
+use super::{Chunks, Now};
+use gfs_proto::v1 as pb;
+use gfs_types::{ChunkHandle, ServerNumber};
+use smallvec::SmallVec;
+
+/// How full a server may be to get new chunks, and clones; per cent.
+const FULL_FOR_NEW: u64 = 95;
+const FULL_FOR_CLONES: u64 = 90;
+/// A server that is this much busier than the best one is not worth its nearness.
+const NEARNESS: u64 = 64;
+
+/// What a server is chosen for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum For {
+    /// A new chunk.
+    New,
+    /// A clone.
+    Clone,
+}
+
+/// Why none was chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Lack {
+    /// Those that could take it have enough to do now.
+    Busy,
+    /// No other server could take it.
+    Servers,
+    /// The others are full.
+    Space,
+}
+
+impl Chunks {
+    /// A server for one more copy beside `others`. `near`: where the writer is.
+    pub(super) fn place(
+        &self,
+        now: Now,
+        handle: ChunkHandle,
+        others: &[ServerNumber],
+        near: Option<&pb::Place>,
+        purpose: For,
+        usable: impl Fn(&Server) -> bool,
+    ) -> Result<ServerNumber, Lack> {
+        let mut lack = Lack::Servers;
+        let taken: SmallVec<[&pb::Place; 8]> =
+            others.iter().filter_map(|s| self.servers.get(*s)).map(|s| &s.place).collect();
+        let same = |a: &str, b: &str| !a.is_empty() && a == b;
+        let mut best = None;
+        for server in self.servers.registered() {
+            if others.contains(&server.number) || !usable(server) {
+                continue;
+            }
+            match self.room_for(server, purpose) {
+                Ok(()) => {}
+                Err(why) => {
+                    lack = match (lack, why) {
+                        (Lack::Busy, _) | (_, Lack::Busy) => Lack::Busy,
+                        (Lack::Space, _) | (_, Lack::Space) => Lack::Space,
+                        _ => Lack::Servers,
+                    };
+                    continue;
+                }
+            }
+            let on_node = taken.iter().filter(|p| same(&p.node, &server.place.node)).count();
+            let in_zone = taken.iter().filter(|p| same(&p.zone, &server.place.zone)).count();
+            let far = near.map_or(0, |near| {
+                if same(&near.node, &server.place.node) {
+                    0
+                } else if same(&near.zone, &server.place.zone) {
+                    NEARNESS / 2
+                } else {
+                    NEARNESS
+                }
+            });
+            let troubled = server.trouble_until > now.mono;
+            let rank = (troubled, on_node, in_zone, load(server) + far, mix(handle, server.number));
+            if best.is_none_or(|(r, _)| rank < r) {
+                best = Some((rank, server.number));
+            }
+        }
+        best.map(|(_, server)| server).ok_or(lack)
+    }
+
+    /// Whether a server can take one more chunk.
+    fn room_for(&self, server: &Server, purpose: For) -> Result<(), Lack> {
+        if !server.is_usable() || server.draining || server.is_leaving() || server.is_stuck() {
+            return Err(Lack::Servers);
+        }
+        let (total, free) = server.room();
+        let full = match purpose {
+            For::New => FULL_FOR_NEW,
+            For::Clone => FULL_FOR_CLONES,
+        };
+        let used = total.saturating_sub(free);
+        if free < u64::from(self.config.chunk_size)
+            || u128::from(used) * 100 > u128::from(total) * u128::from(full)
+        {
+            return Err(Lack::Space);
+        }
+        if purpose == For::Clone && server.incoming >= self.config.clones_per_server {
+            return Err(Lack::Busy);
+        }
+        Ok(())
+    }
+
+    /// Notes that a server got a chunk: it is less attractive for a while.
+    pub(super) fn placed(&mut self, server: ServerNumber) {
+        if let Some(server) = self.servers.get_mut(server) {
+            server.recent = server.recent.saturating_add(256);
+        }
+    }
+}
+
+/// How much a server has to do and holds: about one per recent chunk, two per stream or copy, and
+/// one per half per cent that it is full.
+fn load(server: &Server) -> u64 {
+    let (total, free) = server.room();
+    let full = if total == 0 { 0 } else { (total - free) as u128 * 200 / u128::from(total) } as u64;
+    let copies = u64::from(server.incoming) + u64::from(server.outgoing);
+    u64::from(server.recent) / 256 + 2 * u64::from(server.streams.min(1_000)) + 2 * copies + full
+}
+
+/// A number that differs from chunk to chunk and server to server (the finaliser of splitmix64).
+pub(super) fn mix(handle: ChunkHandle, server: ServerNumber) -> u64 {
+    let mut x = handle.0.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ (u64::from(server.0) << 40);
+    x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    x ^ (x >> 31)
+}

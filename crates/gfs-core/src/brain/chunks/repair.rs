@@ -1,0 +1,462 @@
+//! The repair planner: which chunk gets a new copy next, from where, to where.
+//!
+//! Chunks that lack something wait in a queue, those with the fewest copies first and, among
+//! equals, those that a client waits for. As many copies run as the limits per server allow; when
+//! one ends, the next one starts in the same event. A clone makes a replica that does not count;
+//! a version change then takes it in (see `change`), beside the clones of other chunks.
+
+use super::placement::{For, Lack, mix};
+use super::servers::Purpose;
+use super::strays::{Stray, StrayKind};
+use super::table::{Health, Slot};
+use super::{Chunks, Now, Outbox};
+use gfs_proto::v1::{self as pb, command::Body};
+use gfs_types::{ChunkHandle, ErrorCode, Millis, ServerNumber};
+
+/// Chunks looked at in one event.
+const EXAMINED: usize = 1_024;
+/// Version changes that repair may have under way.
+const MAX_CHANGES: usize = 256;
+/// In the queue, where nothing lacks and something is to be cleaned up.
+const CLEANING: u8 = 200;
+/// A clone that takes longer is given up: this, and a second for every 4 MiB.
+const CLONE_LIMIT: Millis = Millis(30_000);
+const SLOWEST: u32 = 4 << 20;
+
+/// A clone under way.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Clone {
+    pub(super) source: ServerNumber,
+    version: u64,
+    begun: Millis,
+}
+
+/// A chunk whose copies failed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Setback {
+    failures: u8,
+    not_before: Millis,
+}
+
+/// What became of a chunk that the planner looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Seen {
+    /// Nothing more to start for it now.
+    Settled,
+    /// Something has enough to do: later.
+    Busy,
+    /// There is nowhere to go; only other servers can help.
+    Stuck,
+}
+
+impl Chunks {
+    /// The clones of a chunk, in order of their targets.
+    pub(super) fn clones_of(
+        &self,
+        handle: ChunkHandle,
+    ) -> impl Iterator<Item = (ServerNumber, &Clone)> {
+        let range = (handle, ServerNumber(0))..=(handle, ServerNumber(u32::MAX));
+        self.clones.range(range).map(|((_, server), clone)| (*server, clone))
+    }
+
+    /// Brings what is derived from a chunk up to date: health counts, incidents, the queue.
+    pub(super) fn refresh(&mut self, now: Now, handle: ChunkHandle) {
+        let Some(slot) = self.table.get(handle) else { return };
+        let health = slot.health();
+        let counted = slot.counted();
+        if health != counted {
+            self.count(counted, health);
+            if let Some(slot) = self.table.get_mut(handle) {
+                slot.set_counted(health);
+            }
+        }
+        if health == Health::Full {
+            self.setbacks.remove(&handle);
+        }
+        self.incidents.changed(now, handle, &slot);
+        self.stuck.remove(&handle);
+        let wanted = self.priority(handle, &slot);
+        self.enqueue(handle, wanted);
+    }
+
+    /// Moves a chunk from one count to another.
+    pub(super) fn count(&mut self, from: Health, to: Health) {
+        for (health, up) in [(from, false), (to, true)] {
+            let at = match health {
+                Health::Full => continue,
+                Health::Under => 0,
+                Health::Endangered => 1,
+                Health::Unavailable => 2,
+            };
+            if let Some(count) = self.lacking.get_mut(at) {
+                *count = if up { *count + 1 } else { count.saturating_sub(1) };
+            }
+        }
+    }
+
+    /// Puts a chunk in its place in the queue; 0: out of it.
+    pub(super) fn enqueue(&mut self, handle: ChunkHandle, wanted: u8) {
+        let Some(slot) = self.table.get_mut(handle) else { return };
+        if slot.queued == wanted {
+            self.pump_wanted |= wanted != 0;
+            return;
+        }
+        if slot.queued != 0 {
+            self.queue.remove(&(slot.queued, handle));
+        }
+        slot.queued = wanted;
+        if wanted != 0 {
+            self.queue.insert((wanted, handle));
+            self.pump_wanted = true;
+        }
+    }
+
+    /// Where in the queue a chunk belongs.
+    fn priority(&self, handle: ChunkHandle, slot: &Slot) -> u8 {
+        let blocked = self.changes.get(&handle).is_some_and(|change| change.is_blocked());
+        if !blocked && !self.repair_allowed() {
+            return 0;
+        }
+        let good = slot.good();
+        if good >= slot.copies {
+            let cleaning = self.clones_of(handle).next().is_some()
+                || (slot.strays && self.strays_of(handle).any(|(_, stray)| !stray.deleting));
+            return if cleaning { CLEANING } else { 0 };
+        }
+        if good == 0 {
+            // Only copies that a power loss or damage made doubtful may be left.
+            let doubtful =
+                slot.strays && self.strays_of(handle).any(|(_, s)| s.kind == StrayKind::Suspect);
+            return u8::from(doubtful || slot.is_untouched());
+        }
+        2 * good + u8::from(!blocked)
+    }
+
+    /// Starts what can be started. At the end of every event.
+    pub(super) fn pump(&mut self, now: Now, out: &mut Outbox) {
+        if !std::mem::take(&mut self.pump_wanted) {
+            return;
+        }
+        let only_endangered = self.caution.only_endangered(now.mono);
+        let mut from = (0u8, ChunkHandle(0));
+        for _ in 0..EXAMINED {
+            let Some(&(priority, handle)) = self.queue.range(from..).next() else { return };
+            from = (priority, ChunkHandle(handle.0 + 1));
+            let Some(slot) = self.table.get(handle) else {
+                self.queue.remove(&(priority, handle));
+                continue;
+            };
+            let seen = if priority == CLEANING {
+                self.cancel_clones(handle, out);
+                self.clean(now, handle, out);
+                Seen::Settled
+            } else if only_endangered && slot.good() >= 2.min(slot.copies) {
+                Seen::Busy
+            } else {
+                self.repair(now, handle, &slot, out)
+            };
+            match seen {
+                Seen::Busy => {}
+                // What changes brings it back (`refresh`); strays that must wait, the tick.
+                Seen::Settled => self.enqueue(handle, 0),
+                Seen::Stuck => {
+                    self.enqueue(handle, 0);
+                    self.stuck.insert(handle);
+                }
+            }
+        }
+        self.pump_wanted = true;
+    }
+
+    /// Does the next thing for a chunk that lacks copies.
+    fn repair(&mut self, now: Now, handle: ChunkHandle, slot: &Slot, out: &mut Outbox) -> Seen {
+        if self.setbacks.get(&handle).is_some_and(|s| s.not_before > now.mono) {
+            return Seen::Busy;
+        }
+        if slot.good() == 0 && slot.is_untouched() && !slot.strays {
+            return self.grant_again(now, handle, slot, out);
+        }
+        let changing = self.changes.contains_key(&handle);
+        let blocked = self.changes.get(&handle).is_some_and(|c| c.is_blocked());
+        let mut ready: u8 = 0;
+        let mut stale = None;
+        for (server, stray) in self.strays_of(handle) {
+            if stray.deleting || stray.not_before > now.mono || !self.is_usable(server) {
+                continue;
+            }
+            match stray.kind {
+                StrayKind::Filled | StrayKind::Suspect => ready += 1,
+                StrayKind::Stale if self.including(server) < self.config.clones_per_server => {
+                    stale = stale.or(Some(server));
+                }
+                StrayKind::Stale | StrayKind::Damaged => {}
+            }
+        }
+        if !changing && (ready > 0 || (stale.is_some() && !slot.lease && slot.good() > 0)) {
+            if self.changes.len() >= MAX_CHANGES {
+                return Seen::Busy;
+            }
+            let include = if ready > 0 { None } else { stale };
+            self.begin_change(now, handle, include, out);
+            return if self.changes.contains_key(&handle) { Seen::Settled } else { Seen::Busy };
+        }
+        if changing && !blocked {
+            // Its end brings the chunk back.
+            return Seen::Settled;
+        }
+        let have = slot.good() + ready + self.clones_of(handle).count() as u8;
+        let mut lacking = slot.copies.saturating_sub(have);
+        while lacking > 0 {
+            match self.start_clone(now, handle, slot, out) {
+                Ok(()) => lacking -= 1,
+                Err(Lack::Busy) => return Seen::Busy,
+                Err(Lack::Servers | Lack::Space) if self.clones_of(handle).next().is_some() => {
+                    return Seen::Settled;
+                }
+                Err(Lack::Servers | Lack::Space) => {
+                    return self.make_do(now, handle, slot, stale, out);
+                }
+            }
+        }
+        Seen::Settled
+    }
+
+    /// A fresh chunk of which no member has a replica: the Grants were lost on their way, with the
+    /// master or with the sessions. Nothing can have been acknowledged, for that takes all members.
+    fn grant_again(
+        &mut self,
+        now: Now,
+        handle: ChunkHandle,
+        slot: &Slot,
+        out: &mut Outbox,
+    ) -> Seen {
+        if !slot.members().all(|m| self.is_usable(m)) {
+            return Seen::Stuck;
+        }
+        for member in slot.members() {
+            self.send_grant(member, handle, out);
+        }
+        self.setback(now, handle);
+        Seen::Settled
+    }
+
+    /// Something for a chunk was tried and failed, or should not be tried again soon.
+    fn setback(&mut self, now: Now, handle: ChunkHandle) {
+        let setback =
+            self.setbacks.entry(handle).or_insert(Setback { failures: 0, not_before: now.mono });
+        setback.failures = setback.failures.saturating_add(1);
+        setback.not_before = now.mono + Millis(100 << setback.failures.min(6));
+    }
+
+    /// No other server can take a copy: what is on the servers that have one already?
+    fn make_do(
+        &mut self,
+        now: Now,
+        handle: ChunkHandle,
+        slot: &Slot,
+        stale: Option<ServerNumber>,
+        out: &mut Outbox,
+    ) -> Seen {
+        if self.changes.contains_key(&handle) {
+            return Seen::Stuck;
+        }
+        if stale.is_some() {
+            self.begin_change(now, handle, stale, out);
+            return Seen::Settled;
+        }
+        // A damaged copy gives way to a fresh one on the same server: first it leaves the
+        // members, then it is deleted, then the server is a target as any other.
+        let damaged = self.strays_of(handle).find(|(server, stray)| {
+            stray.kind == StrayKind::Damaged
+                && !stray.deleting
+                && stray.not_before <= now.mono
+                && self.is_usable(*server)
+        });
+        let Some((server, stray)) = damaged.map(|(server, stray)| (server, *stray)) else {
+            return Seen::Stuck;
+        };
+        let enough = usize::from((slot.copies - 1).clamp(1, 2));
+        if !self.deletes_allowed() || self.reliable(handle) < enough {
+            return Seen::Stuck;
+        }
+        if slot.is_member(server) && stray.complete.max(stray.promised) >= slot.version {
+            self.begin_change(now, handle, None, out);
+            return Seen::Settled;
+        }
+        if self.delete_stray(handle, server, out) { Seen::Settled } else { Seen::Stuck }
+    }
+
+    /// Starts one clone of a chunk.
+    fn start_clone(
+        &mut self,
+        now: Now,
+        handle: ChunkHandle,
+        slot: &Slot,
+        out: &mut Outbox,
+    ) -> Result<(), Lack> {
+        let limit = self.config.clones_per_server;
+        let mut sources: Vec<(u8, u64, ServerNumber)> = slot
+            .holders()
+            .filter(|s| self.is_usable(*s))
+            .map(|s| (self.servers.get(s).map_or(0, |x| x.outgoing), mix(handle, s), s))
+            .collect();
+        sources.sort_unstable();
+        let Some((busy, _, source)) = sources.first().copied() else { return Err(Lack::Servers) };
+        if busy >= limit {
+            return Err(Lack::Busy);
+        }
+        // Not where a copy is, of whatever kind. Places of copies on dead servers do not count.
+        let mut others: Vec<ServerNumber> =
+            slot.members().filter(|m| slot.holds(*m) && !self.is_dead(*m)).collect();
+        others.extend(self.strays_of(handle).map(|(server, _)| server));
+        others.extend(self.clones_of(handle).map(|(server, _)| server));
+        let target = self.place(now, handle, &others, None, For::Clone, |_| true)?;
+        let clone = pb::Clone {
+            version: slot.version,
+            sources: self.locations(sources.iter().map(|(_, _, s)| *s)),
+            inode: slot.inode,
+            index: slot.index,
+            start: self.table.start(handle, slot),
+            goal: Some(super::commands::copies(slot.copies)),
+            rate: 0,
+        };
+        if !self.send(target, handle, Purpose::Clone, Body::Clone(clone), out) {
+            return Err(Lack::Busy);
+        }
+        self.placed(target);
+        if let Some(server) = self.servers.get_mut(target) {
+            server.incoming += 1;
+        }
+        if let Some(server) = self.servers.get_mut(source) {
+            server.outgoing += 1;
+        }
+        let clone = Clone { source, version: slot.version, begun: now.mono };
+        self.clones.insert((handle, target), clone);
+        self.incidents.copying(now, handle);
+        Ok(())
+    }
+
+    /// A clone is over, one way or the other: its places are free. Whether it was known.
+    pub(super) fn clone_ended(&mut self, handle: ChunkHandle, target: ServerNumber) -> bool {
+        let Some(clone) = self.clones.remove(&(handle, target)) else { return false };
+        if let Some(server) = self.servers.get_mut(target) {
+            server.incoming = server.incoming.saturating_sub(1);
+        }
+        if let Some(server) = self.servers.get_mut(clone.source) {
+            server.outgoing = server.outgoing.saturating_sub(1);
+        }
+        self.pump_wanted = true;
+        true
+    }
+
+    /// A clone is finished, or failed.
+    pub(super) fn cloned(
+        &mut self,
+        now: Now,
+        handle: ChunkHandle,
+        target: ServerNumber,
+        outcome: Result<Option<&pb::ReplicaState>, &pb::ErrorDetail>,
+        out: &mut Outbox,
+    ) {
+        let known = self.clone_ended(handle, target);
+        match outcome {
+            Ok(state) => {
+                let promised = state.map_or(0, |s| s.promised);
+                if self.table.get(handle).is_none() {
+                    self.orphan(handle, target, promised);
+                } else if !self.table.get(handle).is_some_and(|slot| slot.holds(target)) {
+                    self.add_stray(handle, target, Stray::new(StrayKind::Filled, 0, promised));
+                }
+            }
+            Err(error) if known => {
+                let blamed = if error.error_code() == ErrorCode::Unreachable && error.server != 0 {
+                    ServerNumber(error.server)
+                } else {
+                    target
+                };
+                self.trouble(now, blamed);
+                self.setback(now, handle);
+                out.notes.push((
+                    false,
+                    format!(
+                        "chunk {handle}: the clone to server {target} failed: {}",
+                        error.message
+                    ),
+                ));
+            }
+            Err(_) => {}
+        }
+        self.refresh(now, handle);
+    }
+
+    /// Cancels the clones of a chunk that is whole.
+    pub(super) fn cancel_clones(&mut self, handle: ChunkHandle, out: &mut Outbox) {
+        let running: Vec<(ServerNumber, u64)> =
+            self.clones_of(handle).map(|(target, clone)| (target, clone.version)).collect();
+        for (target, version) in running {
+            self.clone_ended(handle, target);
+            let cancel = pb::CancelClone { version };
+            self.send(target, handle, Purpose::CancelClone, Body::CancelClone(cancel), out);
+        }
+    }
+
+    /// How many strays on this server are being made equal.
+    fn including(&self, server: ServerNumber) -> u8 {
+        self.changes.values().filter(|c| c.include == Some(server)).count().min(255) as u8
+    }
+
+    /// Looks again at what had nowhere to go.
+    pub(super) fn retry_stuck(&mut self) {
+        for handle in std::mem::take(&mut self.stuck) {
+            if let Some(slot) = self.table.get(handle) {
+                let wanted = self.priority(handle, &slot);
+                self.enqueue(handle, wanted);
+            }
+        }
+        self.pump_wanted = true;
+    }
+
+    /// Gives up clones that hang, and looks after strays that could not go.
+    pub(super) fn tick_repair(&mut self, now: Now, whole_second: bool, out: &mut Outbox) {
+        let limit = CLONE_LIMIT + Millis(1_000 * u64::from(self.config.chunk_size / SLOWEST));
+        let late: Vec<(ChunkHandle, ServerNumber, u64)> = self
+            .clones
+            .iter()
+            .filter(|(_, clone)| now.mono.since(clone.begun) > limit)
+            .map(|((handle, target), clone)| (*handle, *target, clone.version))
+            .collect();
+        for (handle, target, version) in late {
+            self.clone_ended(handle, target);
+            let cancel = pb::CancelClone { version };
+            self.send(target, handle, Purpose::CancelClone, Body::CancelClone(cancel), out);
+            self.trouble(now, target);
+            self.refresh(now, handle);
+        }
+        if whole_second {
+            for server in self.servers.iter_mut() {
+                server.recent /= 2;
+            }
+            self.retry_strays(now);
+        }
+        if now.mono.since(self.stuck_retried) > Millis(10_000) {
+            self.stuck_retried = now.mono;
+            self.retry_stuck();
+        }
+        self.pump_wanted |= !self.queue.is_empty();
+    }
+
+    /// Puts a part of the chunks that have strays back into the queue.
+    fn retry_strays(&mut self, now: Now) {
+        let from = self.strays_from;
+        let mut some: Vec<ChunkHandle> =
+            self.strays.range(from..).take(EXAMINED).map(|((handle, _), _)| *handle).collect();
+        self.strays_from = match some.last() {
+            Some(last) if some.len() == EXAMINED => (ChunkHandle(last.0 + 1), ServerNumber(0)),
+            _ => (ChunkHandle(0), ServerNumber(0)),
+        };
+        some.dedup();
+        for handle in some {
+            self.refresh(now, handle);
+        }
+    }
+}

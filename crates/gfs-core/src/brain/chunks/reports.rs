@@ -1,0 +1,266 @@
+//! What servers say they hold. A report comes in pages and counts as a whole, once its last page
+//! has come and its digest is right; until then nothing is known of the server's replicas.
+
+use super::change::plausible;
+use super::servers::Report;
+use super::strays::{Stray, StrayKind};
+use super::{Chunks, Now, Outbox};
+use crate::brain::{Response, SessionId, Token};
+use crate::mistakes::Mistake;
+use gfs_proto::v1 as pb;
+use gfs_types::{ChunkHandle, Crc, ErrorCode, GfsError, ServerNumber};
+
+/// Replicas in a page, and in a report.
+const MAX_PAGE: usize = 4_096;
+const MAX_REPLICAS: usize = 16 << 20;
+
+/// The digest of a report so far with one more replica: CRC-32C over handle, complete, promised,
+/// each as 8 bytes big endian.
+#[must_use]
+pub fn report_digest(digest: Crc, replica: &pb::ReplicaState) -> Crc {
+    digest
+        .append(&replica.handle.to_be_bytes())
+        .append(&replica.complete.to_be_bytes())
+        .append(&replica.promised.to_be_bytes())
+}
+
+/// The pages of a report so far.
+#[derive(Debug, Default)]
+pub(super) struct Pages {
+    report: u64,
+    next_page: u32,
+    digest: Crc,
+    replicas: Vec<Reported>,
+}
+
+/// What is kept of a reported replica.
+#[derive(Clone, Copy, Debug)]
+struct Reported {
+    handle: ChunkHandle,
+    promised: u64,
+    complete: u64,
+    inode: u64,
+    index: u32,
+    lease: bool,
+    suspect: bool,
+    damaged: bool,
+}
+
+impl From<&pb::ReplicaState> for Reported {
+    fn from(state: &pb::ReplicaState) -> Self {
+        Self {
+            handle: ChunkHandle(state.handle),
+            promised: state.promised,
+            complete: state.complete,
+            inode: state.inode,
+            index: state.index,
+            lease: state.lease,
+            suspect: state.suspect,
+            damaged: !state.damaged.is_empty(),
+        }
+    }
+}
+
+impl Chunks {
+    /// A page of a report. Answered through [`Outbox::replies`].
+    pub fn report(
+        &mut self,
+        now: Now,
+        token: Token,
+        page: &pb::ReportRequest,
+        counters: &mut pb::Counters,
+        out: &mut Outbox,
+    ) {
+        let reply = match self.take_page(page) {
+            Ok(None) => Ok(()),
+            Ok(Some((server, pages))) => {
+                self.reported(now, server, pages, counters, out);
+                Ok(())
+            }
+            Err(error) => Err(pb::ErrorDetail::from(error)),
+        };
+        let epoch = self.epoch;
+        out.replies.push((token, reply.map(|()| Response::Report(pb::ReportResponse { epoch }))));
+        self.settle(now, out);
+    }
+
+    /// Adds a page; the whole report with the last one.
+    fn take_page(
+        &mut self,
+        page: &pb::ReportRequest,
+    ) -> Result<Option<(ServerNumber, Pages)>, GfsError> {
+        let stale =
+            || GfsError::new(ErrorCode::StaleSession, "the session is over; register again");
+        let number = self.servers.by_session(SessionId(page.session)).ok_or_else(stale)?;
+        let session =
+            self.servers.get_mut(number).and_then(|s| s.session.as_mut()).ok_or_else(stale)?;
+        if page.replicas.len() > MAX_PAGE {
+            return Err(GfsError::invalid(format!("a page holds at most {MAX_PAGE} replicas")));
+        }
+        if matches!(session.report, Report::Complete) {
+            // A repeat of the last page. What a server does after its report, the master knows.
+            return Ok(None);
+        }
+        if page.page == 0 {
+            session.report = Report::Coming(Pages { report: page.report, ..Pages::default() });
+        }
+        let Report::Coming(pages) = &mut session.report else {
+            return Err(GfsError::invalid("a report starts with page 0"));
+        };
+        if page.report == pages.report && page.page.checked_add(1) == Some(pages.next_page) {
+            // A repeat of a page whose answer was lost.
+            return Ok(None);
+        }
+        if page.report != pages.report || page.page != pages.next_page {
+            session.report = Report::Awaited;
+            return Err(GfsError::invalid("a page of the report is missing; start a new report"));
+        }
+        if pages.replicas.len() + page.replicas.len() > MAX_REPLICAS {
+            session.report = Report::Awaited;
+            return Err(GfsError::new(
+                ErrorCode::ResourceExhausted,
+                format!("a server holds at most {MAX_REPLICAS} replicas"),
+            ));
+        }
+        pages.next_page += 1;
+        for replica in &page.replicas {
+            pages.digest = report_digest(pages.digest, replica);
+            pages.replicas.push(replica.into());
+        }
+        if !page.last {
+            return Ok(None);
+        }
+        if pages.replicas.len() as u64 != page.count || pages.digest.0 != page.digest {
+            session.report = Report::Awaited;
+            return Err(GfsError::new(
+                ErrorCode::Corrupt,
+                "the report does not match its digest; start a new report",
+            ));
+        }
+        let pages = std::mem::take(pages);
+        session.report = Report::Complete;
+        Ok(Some((number, pages)))
+    }
+
+    /// All that the server holds is known.
+    fn reported(
+        &mut self,
+        now: Now,
+        server: ServerNumber,
+        pages: Pages,
+        counters: &mut pb::Counters,
+        out: &mut Outbox,
+    ) {
+        // What was known of it is over.
+        self.forget_strays_of(server);
+        let mut held: Vec<ChunkHandle> = Vec::new();
+        for replica in &pages.replicas {
+            if replica.handle.0 >= counters.handle.max(1) {
+                let why = format!("{server} holds chunk {}, which was never made", replica.handle);
+                self.enter_rollback(&why, out);
+                counters.handle = counters.handle.max(replica.handle.0.saturating_add(1));
+            } else if self.take_replica(now, server, replica, out) {
+                held.push(replica.handle);
+            }
+        }
+        held.sort_unstable();
+        let lost: Vec<ChunkHandle> = self
+            .table
+            .iter()
+            .filter(|(handle, slot)| slot.holds(server) && held.binary_search(handle).is_err())
+            .map(|(handle, _)| handle)
+            .collect();
+        for handle in lost {
+            self.set_holds(handle, server, false);
+            self.refresh(now, handle);
+        }
+        for replica in &pages.replicas {
+            self.refresh(now, replica.handle);
+        }
+        out.notes.push((
+            false,
+            format!(
+                "server {server} holds {} replicas, {} of them current",
+                pages.replicas.len(),
+                held.len()
+            ),
+        ));
+        self.check_caution(now, out);
+        self.server_usable(now, server, out);
+    }
+
+    /// Takes note of one replica. Whether it is current.
+    fn take_replica(
+        &mut self,
+        now: Now,
+        server: ServerNumber,
+        replica: &Reported,
+        out: &mut Outbox,
+    ) -> bool {
+        let handle = replica.handle;
+        let Some(slot) = self.table.get(handle) else {
+            self.orphan(handle, server, replica.promised.max(replica.complete));
+            return false;
+        };
+        let foreign =
+            replica.inode != 0 && (replica.inode, replica.index) != (slot.inode, slot.index);
+        let next = self.changes.get(&handle).map_or(0, |c| c.next).max(slot.version);
+        if foreign || replica.complete > slot.version || replica.promised > next {
+            let why = format!(
+                "{server} holds chunk {handle} at version {} (promised {}) of file {} at {}; the \
+                 record says {} (next {next}) of file {} at {}",
+                replica.complete,
+                replica.promised,
+                replica.inode,
+                replica.index,
+                slot.version,
+                slot.inode,
+                slot.index
+            );
+            self.enter_rollback(&why, out);
+            if !foreign && replica.promised > next && plausible(replica.promised, slot.version) {
+                // The number is taken, whoever gave it: the next one is above.
+                self.burn(now, handle, replica.promised, out);
+            }
+            if foreign || replica.complete > slot.version {
+                return false;
+            }
+        }
+        let member = slot.is_member(server);
+        let believed = self.config.mistakes.has(Mistake::BelievesStaleReplicas);
+        let complete = replica.complete == slot.version || believed;
+        if member && slot.first() == Some(server) {
+            self.set_lease(handle, replica.lease && complete && !slot.sealed);
+        }
+        let kind = if !member || !complete {
+            if member && replica.promised == slot.version {
+                // Made equal under this number; only its Grant was lost. It is sent again, and
+                // the replica is no stray.
+                self.send_grant_again(server, handle, out);
+                return false;
+            }
+            if replica.complete != 0 {
+                self.leave_out(server, handle, slot.version);
+            }
+            StrayKind::Stale
+        } else if replica.suspect {
+            StrayKind::Suspect
+        } else if replica.damaged {
+            StrayKind::Damaged
+        } else {
+            self.set_holds(handle, server, true);
+            return true;
+        };
+        self.set_holds(handle, server, false);
+        self.add_stray(handle, server, Stray::new(kind, replica.complete, replica.promised));
+        false
+    }
+
+    /// Repeats a Grant whose result nobody heard. Commands may not be open yet: then the tick does
+    /// it.
+    fn send_grant_again(&mut self, server: ServerNumber, handle: ChunkHandle, out: &mut Outbox) {
+        if !self.send_grant(server, handle, out) {
+            self.grants_owed.insert((server, handle));
+        }
+    }
+}

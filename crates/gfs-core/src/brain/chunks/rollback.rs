@@ -1,0 +1,52 @@
+//! Metadata that went back in time (an older store restored, an empty one started): how it is
+//! noticed, and that nothing is deleted from then on.
+
+use super::{Chunks, Outbox};
+use gfs_proto::v1 as pb;
+
+/// Why a registration shows that this master's metadata is older than what servers saw.
+pub(super) fn rolled_back(
+    request: &pb::RegisterRequest,
+    epoch: u64,
+    commit_sequence: u64,
+    counters: &pb::Counters,
+) -> Option<String> {
+    if request.epoch > epoch {
+        Some(format!("it saw epoch {}, this master leads in {epoch}", request.epoch))
+    } else if request.commit_sequence > commit_sequence {
+        Some(format!(
+            "it heard of commit {}, the last one here is {commit_sequence}",
+            request.commit_sequence
+        ))
+    } else if request.highest_handle >= counters.handle.max(1) {
+        Some(format!("it holds chunk {:016x}, which was never made", request.highest_handle))
+    } else if request.server >= counters.server.max(1) {
+        Some(format!("it was given number {}, which was never given out", request.server))
+    } else {
+        None
+    }
+}
+
+impl Chunks {
+    /// From now on nothing is deleted, until an administrator ends it.
+    pub(super) fn enter_rollback(&mut self, why: &str, out: &mut Outbox) {
+        if self.rollback {
+            return;
+        }
+        self.rollback = true;
+        out.rolled_back = true;
+        out.notes.push((
+            true,
+            format!(
+                "a server knows more than this master ({why}): metadata was rolled back. Unknown \
+                 chunks are kept and nothing is deleted until an administrator ends this"
+            ),
+        ));
+    }
+
+    /// Nothing is deleted: metadata was rolled back.
+    #[must_use]
+    pub fn rollback_mode(&self) -> bool {
+        self.rollback
+    }
+}

@@ -1,0 +1,6 @@
+//! The chunk side with its servers played by hand.
+
+mod model;
+mod random;
+mod story;
+mod world;

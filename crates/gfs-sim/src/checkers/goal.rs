@@ -1,0 +1,59 @@
+//! *The cluster comes back to its goal*: once nothing fails any more, every chunk has as many
+//! current copies as it should, no version change is left half done, and nothing is left over.
+
+use super::extents::{self, version};
+use crate::world::World;
+use std::collections::BTreeSet;
+
+/// What is still missing; empty when the goal is reached.
+#[must_use]
+pub fn missing(world: &World) -> Vec<String> {
+    let (files, _) = extents::of(&world.master.store);
+    let copies = usize::from(world.scenario.copies);
+    let mut missing = Vec::new();
+    let mut wanted = BTreeSet::new();
+    for (inode, file) in &files {
+        for record in file.extents.iter().chain(&file.spare) {
+            let current: Vec<u32> = record
+                .members
+                .iter()
+                .copied()
+                .filter(|member| {
+                    world.servers.iter().any(|server| {
+                        server.disk.server == *member
+                            && server.disk.chunks.get(&record.handle).is_some_and(|stored| {
+                                stored.header.complete == version(record)
+                                    && stored.damaged().is_empty()
+                            })
+                    })
+                })
+                .collect();
+            wanted.extend(current.iter().map(|member| (record.handle, *member)));
+            if current.len() < copies || current.len() < record.members.len() {
+                missing.push(format!(
+                    "chunk {} of inode {inode} at version {}: current on {current:?} of members \
+                     {:?}, goal {copies}",
+                    record.handle,
+                    version(record),
+                    record.members
+                ));
+            }
+            if record.next > version(record) {
+                missing.push(format!(
+                    "chunk {} of inode {inode}: change from {} to {} is not done",
+                    record.handle,
+                    version(record),
+                    record.next
+                ));
+            }
+        }
+    }
+    for (at, server) in world.servers.iter().enumerate() {
+        for handle in server.disk.chunks.keys() {
+            if !wanted.contains(&(*handle, server.disk.server)) {
+                missing.push(format!("server{at} holds chunk {handle}, which it should not"));
+            }
+        }
+    }
+    missing
+}

@@ -1,0 +1,302 @@
+//! From a seed to a run: how large the cluster, what the clients do, which kinds of faults are on
+//! (each seed draws its own set, as a swarm does), and when they strike.
+
+use crate::client::Habits;
+use crate::clock::Time;
+use crate::context::Process;
+use crate::dice::Dice;
+use crate::faults::Fault;
+use crate::master::StoreManners;
+use crate::network::{Node, Weather};
+use crate::server::DiskManners;
+
+/// A kind of moment at which something is done, for scenarios that wait for one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moment {
+    /// A primary holds at least so many bytes of a chunk that is being written.
+    Written(u32),
+    /// So many microseconds after the moment before.
+    After(u64),
+}
+
+/// Whom something is done to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whom {
+    /// The primary of the chunk that is being written.
+    Primary,
+    /// A member of it that is not the primary: the first, the second.
+    Secondary(usize),
+    /// The one of the step before.
+    Same,
+    /// The master.
+    Master,
+}
+
+/// Something done at a moment.
+#[derive(Clone, Copy, Debug)]
+pub struct Step {
+    /// When.
+    pub moment: Moment,
+    /// To whom.
+    pub whom: Whom,
+    /// What.
+    pub deed: Deed,
+}
+
+/// What is done to a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "each says what it does")]
+pub enum Deed {
+    Kill,
+    Start,
+    Pause,
+    Resume,
+}
+
+/// A run to be.
+#[derive(Clone, Debug)]
+pub struct Scenario {
+    /// Chunkservers.
+    pub servers: usize,
+    /// Clients.
+    pub clients: usize,
+    /// Bytes of a full chunk.
+    pub chunk_size: u32,
+    /// Largest slice.
+    pub max_slice: u32,
+    /// Whole copies wanted.
+    pub copies: u8,
+    /// What the clients do.
+    pub habits: Habits,
+    /// When what is done.
+    pub faults: Vec<(Time, Fault)>,
+    /// When all is put right again.
+    pub calm_at: Time,
+    /// Steps that wait for their moments.
+    pub steps: Vec<Step>,
+}
+
+impl Scenario {
+    /// One client, no faults.
+    #[must_use]
+    pub fn quiet() -> Self {
+        Self {
+            servers: 4,
+            clients: 1,
+            chunk_size: 256 * 1024,
+            max_slice: 64 * 1024,
+            copies: 3,
+            habits: Habits {
+                rounds: 4,
+                largest: 900_000,
+                think: 2_000,
+                rest: 1_000,
+                appends: false,
+                moves: false,
+            },
+            faults: Vec::new(),
+            calm_at: Time::of_millis(0),
+            steps: Vec::new(),
+        }
+    }
+
+    /// One client that writes a long file, and these steps.
+    #[must_use]
+    pub fn of_steps(steps: Vec<Step>) -> Self {
+        let mut scenario = Self::quiet();
+        scenario.habits.rounds = 6;
+        scenario.habits.largest = 2_000_000;
+        scenario.calm_at = Time::of_millis(20_000);
+        scenario.steps = steps;
+        scenario
+    }
+
+    /// The run of a seed.
+    #[must_use]
+    pub fn of_seed(seed: u64) -> Self {
+        let mut dice = Dice::new(seed, 10);
+        let mut scenario = Self::quiet();
+        scenario.servers = if dice.chance(800) { 4 } else { dice.range(3, 7) as usize };
+        scenario.clients = if dice.chance(700) { 2 } else { dice.range(1, 4) as usize };
+        scenario.chunk_size = 64 * 1024 * [1, 2, 4, 4][dice.index(4)];
+        scenario.max_slice = [16 * 1024, 48 * 1024, 64 * 1024, 128 * 1024][dice.index(4)];
+        scenario.copies = if dice.chance(850) { 3 } else { 2 };
+        scenario.habits = Habits {
+            rounds: dice.range(2, 10) as u32,
+            largest: u64::from(scenario.chunk_size) * dice.range(1, 6),
+            think: [0, 1_000, 50_000, 400_000][dice.index(4)],
+            rest: [0, 1_000, 100_000, 1_000_000][dice.index(4)],
+            appends: dice.chance(500),
+            moves: dice.chance(500),
+        };
+        let length = dice.range(2_000, 20_000);
+        scenario.calm_at = Time::of_millis(length);
+        Swarm { dice, length, servers: scenario.servers, clients: scenario.clients, faults: vec![] }
+            .draw(&mut scenario);
+        scenario
+    }
+}
+
+struct Swarm {
+    dice: Dice,
+    /// Milliseconds in which faults strike.
+    length: u64,
+    servers: usize,
+    clients: usize,
+    faults: Vec<(Time, Fault)>,
+}
+
+impl Swarm {
+    fn draw(mut self, scenario: &mut Scenario) {
+        self.weather();
+        if self.dice.chance(400) {
+            self.kills();
+        }
+        if self.dice.chance(250) {
+            self.master_kills();
+        }
+        if self.dice.chance(300) {
+            self.pauses();
+        }
+        if self.dice.chance(250) {
+            self.partitions();
+        }
+        if self.dice.chance(250) {
+            self.disks();
+        }
+        if self.dice.chance(150) {
+            let server = self.dice.index(self.servers);
+            let at = self.moment();
+            // Only where another disk can take its place.
+            if self.servers > 3 {
+                self.faults.push((at, Fault::Lose(server)));
+            }
+        }
+        if self.dice.chance(100) && self.clients > 1 {
+            let (client, at) = (self.dice.index(self.clients), self.moment());
+            self.faults.push((at, Fault::Kill(Node::Client(client), Process::Killed)));
+        }
+        if self.dice.chance(100) {
+            for _ in 0..self.dice.range(1, 4) {
+                let (server, at) = (self.dice.index(self.servers), self.moment());
+                self.faults.push((at, Fault::Rot(server)));
+            }
+        }
+        if self.dice.chance(200) {
+            let slow = StoreManners { delay: (1_000, 20_000), slow: (30, 1_500_000) };
+            self.faults.push((Time::default(), Fault::Store(slow)));
+        }
+        self.faults.sort_by_key(|(at, _)| *at);
+        scenario.faults = self.faults;
+    }
+
+    fn moment(&mut self) -> Time {
+        // From the time on when servers have registered.
+        Time(self.dice.range(50_000, self.length * 1000))
+    }
+
+    fn weather(&mut self) {
+        let mut weather = Weather::default();
+        if self.dice.chance(300) {
+            weather.delay = (100, [2_000, 20_000, 60_000][self.dice.index(3)]);
+        }
+        if self.dice.chance(250) {
+            weather.late = (self.dice.range(1, 20), [20_000, 300_000, 3_000_000][self.dice.index(3)]);
+        }
+        if self.dice.chance(300) {
+            weather.cut = [20, 100, 500][self.dice.index(3)];
+        }
+        if self.dice.chance(100) {
+            weather.flip = [50, 500][self.dice.index(2)];
+        }
+        self.faults.push((Time::default(), Fault::Weather(weather)));
+    }
+
+    fn how(&mut self) -> Process {
+        if self.dice.chance(250) { Process::Vanished } else { Process::Killed }
+    }
+
+    fn kills(&mut self) {
+        for _ in 0..self.dice.range(1, 7) {
+            let (server, at, how) = (self.dice.index(self.servers), self.moment(), self.how());
+            let node = Node::Server(server);
+            let away = [2_000, 300_000, 3_000_000, 15_000_000][self.dice.index(4)];
+            let back = at.plus(self.dice.range(1_000, away + 1));
+            self.faults.push((at, Fault::Kill(node, how)));
+            self.faults.push((back, Fault::Start(node)));
+            if self.dice.chance(300) {
+                // Another one soon after.
+                let other = Node::Server((server + 1) % self.servers);
+                let soon = at.plus(self.dice.range(0, 2_000_000));
+                self.faults.push((soon, Fault::Kill(other, Process::Killed)));
+                self.faults.push((back.plus(1_000), Fault::Start(other)));
+            }
+        }
+    }
+
+    fn master_kills(&mut self) {
+        for _ in 0..self.dice.range(1, 4) {
+            let (at, how) = (self.moment(), self.how());
+            let back = at.plus(self.dice.range(1_000, 4_000_000));
+            self.faults.push((at, Fault::Kill(Node::Master, how)));
+            self.faults.push((back, Fault::Start(Node::Master)));
+        }
+    }
+
+    fn pauses(&mut self) {
+        for _ in 0..self.dice.range(1, 5) {
+            let node = match self.dice.range(0, 8) {
+                0 => Node::Master,
+                1 => Node::Client(self.dice.index(self.clients)),
+                _ => Node::Server(self.dice.index(self.servers)),
+            };
+            let at = self.moment();
+            let most = [300_000, 3_000_000, 12_000_000][self.dice.index(3)];
+            self.faults.push((at, Fault::Pause(node)));
+            self.faults.push((at.plus(self.dice.range(1_000, most)), Fault::Resume(node)));
+        }
+    }
+
+    fn node(&mut self) -> Node {
+        match self.dice.range(0, 6) {
+            0 => Node::Master,
+            1 => Node::Client(self.dice.index(self.clients)),
+            _ => Node::Server(self.dice.index(self.servers)),
+        }
+    }
+
+    fn partitions(&mut self) {
+        for _ in 0..self.dice.range(1, 5) {
+            let (one, other) = (self.node(), self.node());
+            if one == other {
+                continue;
+            }
+            let at = self.moment();
+            let most = [500_000, 4_000_000, 14_000_000][self.dice.index(3)];
+            let until = at.plus(self.dice.range(10_000, most));
+            let mut directions = vec![(one, other)];
+            if self.dice.chance(600) {
+                directions.push((other, one));
+            }
+            for (from, to) in directions {
+                self.faults.push((at, Fault::Block(from, to)));
+                self.faults.push((until, Fault::Clear(from, to)));
+            }
+        }
+    }
+
+    fn disks(&mut self) {
+        for server in 0..self.servers {
+            if self.dice.chance(500) {
+                let mut manners = DiskManners { delay: (50, 5_000), ..DiskManners::default() };
+                if self.dice.chance(400) {
+                    manners.slow = (20, 4_000_000);
+                }
+                if self.dice.chance(300) {
+                    manners.fail = [50, 500, 3_000][self.dice.index(3)];
+                }
+                self.faults.push((Time::default(), Fault::Disk(server, manners)));
+            }
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! Reads of clients, and what a primary has confirmed.
+
+use super::{Role, Server, failure, node_at};
+use crate::context::Context;
+use crate::network::StreamId;
+use crate::wire::Wire;
+use gfs_core::replica::{Event, ReadVerdict};
+use gfs_proto::v1 as pb;
+use gfs_types::{BLOCK_SIZE, BlockSums, ErrorCode};
+
+/// Bytes of a piece. Smaller than the protocol allows, so that streams break in the middle.
+const PIECE: u32 = 48 * 1024;
+
+impl Server {
+    /// A reader asks; `first`: the primary may be asked for it.
+    pub(super) fn read(
+        &mut self,
+        ctx: &mut Context,
+        stream: StreamId,
+        request: &pb::ReadRequest,
+        first: bool,
+    ) {
+        let verdict = match self.gate.check_read(ctx.millis()) {
+            Err(error) => ReadVerdict::Refuse(error),
+            Ok(()) => match self.replicas.get(&request.handle) {
+                Some(r) => r.read(request.version, request.offset, request.length),
+                None => ReadVerdict::Refuse(failure(ErrorCode::UnknownChunk, "no such chunk")),
+            },
+        };
+        match verdict {
+            ReadVerdict::Serve { bytes, chunk_length } => {
+                self.serve(ctx, stream, request, bytes, chunk_length);
+            }
+            ReadVerdict::AskPrimary(primary) if first => {
+                let Some(node) = node_at(&primary) else { return };
+                let question = pb::ConfirmedRequest {
+                    header: None,
+                    handle: request.handle,
+                    version: request.version,
+                };
+                let asked = ctx.open(self.me(), node, Wire::Confirmed(question));
+                let role = Role::AskPrimary { read: stream, request: request.clone() };
+                self.roles.insert(asked, role);
+            }
+            ReadVerdict::AskPrimary(_) => {
+                let error = failure(ErrorCode::Fenced, "not known to be acknowledged");
+                self.end_read(ctx, stream, Err(error));
+            }
+            ReadVerdict::Refuse(error) => self.end_read(ctx, stream, Err(error)),
+        }
+    }
+
+    fn end_read(
+        &self,
+        ctx: &mut Context,
+        stream: StreamId,
+        result: Result<(), pb::ErrorDetail>,
+    ) {
+        ctx.send(self.me(), stream, Wire::Status(result.map_err(Box::new)));
+        ctx.close(self.me(), stream);
+    }
+
+    fn serve(
+        &mut self,
+        ctx: &mut Context,
+        stream: StreamId,
+        request: &pb::ReadRequest,
+        bytes: u32,
+        chunk_length: u32,
+    ) {
+        let Some(stored) = self.disk.chunks.get(&request.handle) else { return };
+        let (mut at, end) = (request.offset, request.offset.saturating_add(bytes));
+        while at < end {
+            let piece = (end - at).min(PIECE);
+            let (from, to) = (at / BLOCK_SIZE, (at + piece).div_ceil(BLOCK_SIZE));
+            if (from..to).any(|block| !stored.is_sound(block)) {
+                let error = failure(ErrorCode::Corrupt, "a block does not match its checksum");
+                self.end_read(ctx, stream, Err(error));
+                return self.tell_damage(ctx, request.handle);
+            }
+            let payload = stored.bytes(at, piece);
+            let sums = BlockSums::of(at, std::slice::from_ref(&payload));
+            let head = pb::ReadReply {
+                offset: at,
+                length: piece,
+                sums: sums.0.into_iter().map(|sum| sum.0).collect(),
+                chunk_length: if at == request.offset { chunk_length } else { 0 },
+            };
+            ctx.send(self.me(), stream, Wire::Piece(head, payload));
+            at += piece;
+        }
+        self.end_read(ctx, stream, Ok(()));
+    }
+
+    fn tell_damage(&mut self, ctx: &mut Context, handle: u64) {
+        if let Some(state) = self.state_of(handle, false) {
+            let body = Some(pb::notice::Body::Damaged(state));
+            self.notice(ctx, pb::Notice { handle, body });
+        }
+    }
+
+    pub(super) fn asked_primary(
+        &mut self,
+        ctx: &mut Context,
+        read: StreamId,
+        request: &pb::ReadRequest,
+        answer: Result<pb::ConfirmedResponse, Box<pb::ErrorDetail>>,
+    ) {
+        match answer {
+            Ok(confirmed) if confirmed.primary => {
+                let (version, length) = (request.version, confirmed.length);
+                self.step(ctx, request.handle, Event::Confirmed { version, length });
+                self.read(ctx, read, request, false);
+            }
+            _ => {
+                let error = failure(ErrorCode::Fenced, "the primary is no primary");
+                self.end_read(ctx, read, Err(error));
+            }
+        }
+    }
+
+    /// Somebody asks how much is acknowledged.
+    pub(super) fn confirmed(
+        &mut self,
+        ctx: &mut Context,
+        stream: StreamId,
+        request: &pb::ConfirmedRequest,
+    ) {
+        let answer = match self.replicas.get(&request.handle) {
+            Some(replica) => Ok(pb::ConfirmedResponse {
+                length: replica.confirmed(),
+                primary: replica.primary_at() == Some(request.version),
+            }),
+            None => Err(Box::new(failure(ErrorCode::UnknownChunk, "no such chunk"))),
+        };
+        ctx.send(self.me(), stream, Wire::IsConfirmed(answer));
+        ctx.close(self.me(), stream);
+    }
+}

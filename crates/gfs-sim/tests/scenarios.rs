@@ -1,0 +1,102 @@
+//! Faults that strike where it hurts most, one at a time.
+
+use gfs_sim::scenario::{Deed, Moment, Scenario, Step, Whom};
+use gfs_sim::{Options, Outcome, run_scenario};
+
+const SEEDS: std::ops::Range<u64> = 1..13;
+
+fn step(moment: Moment, whom: Whom, deed: Deed) -> Step {
+    Step { moment, whom, deed }
+}
+
+/// Runs the scenario with several seeds: the moments are the same, all else differs.
+fn all_is_well(steps: &[Step]) -> Vec<Outcome> {
+    SEEDS
+        .map(|seed| {
+            let scenario = Scenario::of_steps(steps.to_vec());
+            let options = Options { keep_log: true, ..Options::default() };
+            let outcome = run_scenario(seed, scenario, &options);
+            assert!(outcome.violations.is_empty(), "seed {seed}: {:#?}", outcome.violations);
+            assert_eq!(outcome.stats.writes_failed, 0, "seed {seed}: a write failed");
+            assert!(outcome.stats.acknowledged > 0, "seed {seed}: nothing was written");
+            for fault in steps {
+                let name = format!("{:?}", fault.deed);
+                let there = outcome.log.iter().any(|l| l.contains("FAULT") && l.contains(&name));
+                assert!(there, "seed {seed}: no {name} happened");
+            }
+            outcome
+        })
+        .collect()
+}
+
+#[test]
+fn nothing_fails() {
+    for seed in SEEDS {
+        let outcome = run_scenario(seed, Scenario::quiet(), &Options::default());
+        assert!(outcome.violations.is_empty(), "seed {seed}: {:#?}", outcome.violations);
+        let stats = outcome.stats;
+        assert_eq!((stats.writes_failed, stats.reads_failed), (0, 0), "seed {seed}");
+        assert!(stats.millis < 10_000, "seed {seed} took {} ms", stats.millis);
+    }
+}
+
+#[test]
+fn the_primary_is_killed_in_mid_write() {
+    all_is_well(&[step(Moment::Written(50_000), Whom::Primary, Deed::Kill)]);
+}
+
+#[test]
+fn a_secondary_is_killed_in_mid_write() {
+    all_is_well(&[step(Moment::Written(50_000), Whom::Secondary(0), Deed::Kill)]);
+    all_is_well(&[step(Moment::Written(50_000), Whom::Secondary(1), Deed::Kill)]);
+}
+
+#[test]
+fn a_primary_that_was_stopped_for_5_s_acknowledges_nothing_more() {
+    all_is_well(&[
+        step(Moment::Written(50_000), Whom::Primary, Deed::Pause),
+        step(Moment::After(5_000_000), Whom::Same, Deed::Resume),
+    ]);
+}
+
+#[test]
+fn a_secondary_that_was_stopped_for_5_s_is_made_current_or_dropped() {
+    all_is_well(&[
+        step(Moment::Written(50_000), Whom::Secondary(0), Deed::Pause),
+        step(Moment::After(5_000_000), Whom::Same, Deed::Resume),
+    ]);
+}
+
+#[test]
+fn the_master_is_killed_and_restarted_in_mid_write() {
+    all_is_well(&[
+        step(Moment::Written(50_000), Whom::Master, Deed::Kill),
+        step(Moment::After(1_500_000), Whom::Same, Deed::Start),
+    ]);
+}
+
+#[test]
+fn two_servers_are_killed_one_after_the_other() {
+    all_is_well(&[
+        step(Moment::Written(30_000), Whom::Primary, Deed::Kill),
+        step(Moment::Written(60_000), Whom::Primary, Deed::Kill),
+    ]);
+}
+
+#[test]
+fn a_stale_replica_returns() {
+    all_is_well(&[
+        step(Moment::Written(30_000), Whom::Secondary(0), Deed::Kill),
+        step(Moment::After(8_000_000), Whom::Same, Deed::Start),
+    ]);
+}
+
+#[test]
+fn a_server_returns_before_it_is_missed() {
+    all_is_well(&[
+        step(Moment::Written(30_000), Whom::Secondary(1), Deed::Kill),
+        step(Moment::After(300_000), Whom::Same, Deed::Start),
+        step(Moment::Written(40_000), Whom::Primary, Deed::Kill),
+        step(Moment::After(300_000), Whom::Same, Deed::Start),
+    ]);
+}

@@ -1,0 +1,37 @@
+//! A bounded number of seeds, each a cluster of its own with faults of its own; and that a seed
+//! tells everything.
+
+use gfs_sim::{Options, run};
+
+#[test]
+fn the_same_seed_twice_gives_the_same_log() {
+    for seed in [1, 7, 42] {
+        let options = Options { keep_log: true, ..Options::default() };
+        let (once, twice) = (run(seed, &options), run(seed, &options));
+        let differs = once.log.iter().zip(&twice.log).find(|(a, b)| a != b);
+        assert_eq!(differs, None, "seed {seed}");
+        assert_eq!(once.log_hash, twice.log_hash, "seed {seed}");
+        assert_eq!(once.stats, twice.stats, "seed {seed}");
+        assert!(once.log.len() > 1_000, "seed {seed}: hardly anything happened");
+        // Keeping the log changes nothing.
+        assert_eq!(run(seed, &Options::default()).log_hash, once.log_hash, "seed {seed}");
+    }
+}
+
+#[test]
+fn no_seed_breaks_a_promise() {
+    // Without optimisation a tenth is as much as anybody wants to wait for.
+    let seeds = if cfg!(debug_assertions) { 1..31 } else { 1..201 };
+    let mut broken = Vec::new();
+    let (mut acknowledged, mut read) = (0, 0);
+    for seed in seeds {
+        let outcome = run(seed, &Options::default());
+        acknowledged += outcome.stats.acknowledged;
+        read += outcome.stats.read;
+        if let Some(first) = outcome.violations.first() {
+            broken.push(format!("seed {seed}: {first}"));
+        }
+    }
+    assert!(broken.is_empty(), "{}", broken.join("\n"));
+    assert!(acknowledged > 10_000_000 && read > 10_000_000, "{acknowledged} and {read} bytes");
+}

@@ -1,6 +1,8 @@
 //! What a file costs the master in memory: a brain with 100 000 files of one chunk each, measured
 //! by counting what is allocated.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test")]
+
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -152,12 +154,8 @@ impl Driver {
             ..Default::default()
         };
         self.step(Event::Heartbeat { session, beat });
-        let page = pb::ReportRequest {
-            session: session.0,
-            report: 1,
-            last: true,
-            ..Default::default()
-        };
+        let page =
+            pb::ReportRequest { session: session.0, report: 1, last: true, ..Default::default() };
         self.step(Event::Report { token, page });
     }
 }
@@ -194,8 +192,7 @@ fn a_file_takes_at_most_200_bytes_of_memory() {
         let Response::Create(made) = driver.call(Request::Create(request)) else { panic!() };
         let chunk = made.chunk.unwrap();
         sequence += 1;
-        let finished =
-            vec![pb::FinishedChunk { handle: chunk.handle, version: 1, length: 1_000 }];
+        let finished = vec![pb::FinishedChunk { handle: chunk.handle, version: 1, length: 1_000 }];
         let inode = made.attributes.unwrap().inode;
         let header = driver.header(sequence);
         driver.call(Request::Close(pb::CloseRequest { header, inode, finished, abandon: false }));

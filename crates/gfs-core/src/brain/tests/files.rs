@@ -252,7 +252,8 @@ impl Lives {
             return;
         }
         let header = self.header(client);
-        let request = pb::OpenRequest { header, inode: file.inode, write: true, ..Default::default() };
+        let request =
+            pb::OpenRequest { header, inode: file.inode, write: true, ..Default::default() };
         match self.world.ask(Request::Open(request)) {
             Ok(Response::Open(answer)) => {
                 assert_eq!(answer.attributes.unwrap().length, file.length, "what was acknowledged");
@@ -432,4 +433,20 @@ proptest! {
     fn files_are_as_long_as_was_acknowledged(deeds in prop::collection::vec(deed(), 1..60)) {
         live(World::with_servers(5), &deeds);
     }
+}
+
+#[cfg(feature = "planted-mistakes")]
+#[test]
+fn a_handle_used_twice_is_noticed() {
+    use crate::mistakes::{Mistake, Mistakes};
+    let caught = std::panic::catch_unwind(|| {
+        let mut runner = proptest::test_runner::TestRunner::deterministic();
+        let deeds = prop::collection::vec(deed(), 20..60);
+        runner.run(&deeds, |deeds| {
+            let mistakes = Mistakes::default().with(Mistake::MasterReusesHandle);
+            live(World::with_mistakes(mistakes).and_servers(5), &deeds);
+            Ok(())
+        })
+    });
+    assert!(!matches!(caught, Ok(Ok(()))), "not noticed");
 }

@@ -246,10 +246,11 @@ fn nodes(namespace: &Namespace) -> Vec<(InodeId, Node)> {
         if let crate::brain::namespace::Body::Directory(directory) = &mut node.body {
             // Blocks may be cut differently.
             let children: Vec<_> = namespace.list(directory, "").collect();
-            let mut clean = crate::brain::namespace::Directory::default();
-            clean.descendants = directory.descendants;
-            clean.copies = children.len() as u8;
-            **directory = clean;
+            **directory = crate::brain::namespace::Directory {
+                descendants: directory.descendants,
+                copies: children.len() as u8,
+                ..Default::default()
+            };
             if id != ROOT_INODE && id.0 != 2 {
                 assert!(namespace.get(node.parent).is_some());
             }

@@ -115,13 +115,17 @@ impl World {
 
     /// A cluster of so many live servers, past its cold start.
     pub(super) fn with_servers(count: u8) -> Self {
-        let mut world = Self::new();
+        Self::new().and_servers(count)
+    }
+
+    /// The same with so many live servers.
+    pub(super) fn and_servers(mut self, count: u8) -> Self {
         for uuid in 1..=count {
-            world.servers.push(Server { uuid, ..Server::default() });
+            self.servers.push(Server { uuid, ..Server::default() });
         }
-        world.register_all();
-        world.run(Millis(500));
-        world
+        self.register_all();
+        self.run(Millis(500));
+        self
     }
 
     pub(super) fn time(&self) -> Now {

@@ -87,8 +87,7 @@ fn recover(
 }
 
 fn stat(world: &mut World, path: &str) -> pb::StatResponse {
-    let request =
-        pb::StatRequest { header: world.header(99, 0), path: path.into(), inode: 0 };
+    let request = pb::StatRequest { header: world.header(99, 0), path: path.into(), inode: 0 };
     match world.ask(Request::Stat(request)) {
         Ok(Response::Stat(response)) => response,
         other => panic!("{other:?}"),
@@ -311,7 +310,8 @@ fn large_files_lie_in_pages() {
     let far = 40 * u64::from(CHUNK) + 3;
     assert_eq!(locate(&mut world, inode, far)[0].index, 40);
 
-    let request = pb::RemoveRequest { header: world.fresh(), path: "/f".into(), ..Default::default() };
+    let request =
+        pb::RemoveRequest { header: world.fresh(), path: "/f".into(), ..Default::default() };
     world.ask(Request::Remove(request)).unwrap();
     world.run(Millis(3_000));
     assert!(!world.store.keys().any(|key| matches!(key[0], b'x' | b'g')), "all records are gone");
@@ -324,7 +324,8 @@ fn an_abandoned_file_leaves_nothing() {
     let made = create(&mut world, 7, "/f");
     let inode = made.attributes.unwrap().inode;
     allocate(&mut world, 7, inode, 1, None).unwrap();
-    let abandon = pb::CloseRequest { header: world.fresh(), inode, abandon: true, ..Default::default() };
+    let abandon =
+        pb::CloseRequest { header: world.fresh(), inode, abandon: true, ..Default::default() };
     let mut request = abandon.clone();
     request.header = world.header(7, 77_000);
     world.ask(Request::Close(request)).unwrap();

@@ -141,13 +141,20 @@ impl Client {
         self.inner.geometry
     }
 
-    /// Attributes of a file or directory, as of the last close, sync or full chunk of its writer.
+    /// Attributes of a file or directory. Of a file that somebody writes, the length is what its
+    /// servers acknowledged; if they cannot be asked in time, what the master was told last.
     ///
     /// # Errors
     /// `NOT_FOUND`, `NOT_A_DIRECTORY`.
     pub async fn stat(&self, path: &str) -> Result<pb::Attributes> {
         let response = self.stat_response(path).await?;
-        required(response.attributes, "stat", path)
+        let mut attributes = required(response.attributes, "stat", path)?;
+        if let Some(last) = response.last.filter(|_| attributes.open_for_write)
+            && let Some(length) = self.inner.confirmed_length(&last).await
+        {
+            attributes.length = attributes.length.max(last.start + u64::from(length));
+        }
+        Ok(attributes)
     }
 
     pub(crate) async fn stat_response(&self, path: &str) -> Result<pb::StatResponse> {

@@ -90,6 +90,14 @@ impl Corpus {
         self.files.iter().max_by_key(|file| file.bytes).context("the corpus is empty")
     }
 
+    /// The places of all files: of the largest one, then of the others in the order of their names.
+    #[must_use]
+    pub fn largest_first(&self) -> Vec<usize> {
+        let largest =
+            (0..self.files.len()).max_by_key(|place| self.files.get(*place).map(|file| file.bytes));
+        largest.into_iter().chain((0..self.files.len()).filter(|p| Some(*p) != largest)).collect()
+    }
+
     fn read(chosen: Vec<Candidate>) -> anyhow::Result<Self> {
         let mut files = Vec::with_capacity(chosen.len());
         for Candidate { source, name, .. } in chosen {

@@ -206,7 +206,7 @@ fn change(stored: &mut Stored, op: &DiskOp<Bytes>) {
         }
         DiskOp::Seal => header.sealed = true,
         DiskOp::Demote => header.complete = 0,
-        DiskOp::Become(CopyOutcome { length, serial, window }) => {
+        DiskOp::Become(CopyOutcome { length, serial, window, .. }) => {
             header.length = *length;
             header.serial = *serial;
             header.window = Window::from_entries(window.entries().cloned());

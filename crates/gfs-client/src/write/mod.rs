@@ -35,6 +35,8 @@ pub(crate) type Outcome = Result<Option<Box<pb::Attributes>>, GfsError>;
 const COMMANDS: usize = 2;
 /// Events that wait for the task.
 const EVENTS: usize = 64;
+/// Longest wait for the length of an open chunk.
+const CONFIRMED: Duration = Duration::from_secs(1);
 /// Longest wait for the answer to a probe.
 const PROBE: Duration = Duration::from_secs(5);
 
@@ -449,6 +451,15 @@ impl Inner {
             }
         }
         Err(last)
+    }
+
+    /// Length of an open chunk that is acknowledged, if its primary says so in time.
+    pub(crate) async fn confirmed_length(&self, chunk: &pb::ChunkLocation) -> Option<u32> {
+        let primary = chunk.servers.iter().find(|server| server.server == chunk.primary)?;
+        let request =
+            pb::ConfirmedRequest { header: None, handle: chunk.handle, version: chunk.version };
+        let answer = timeout(CONFIRMED, self.confirmed(primary, request)).await.ok()?.ok()?;
+        answer.primary.then_some(answer.length)
     }
 
     /// Whether the server answers at all.

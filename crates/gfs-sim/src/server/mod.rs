@@ -25,6 +25,10 @@ pub(crate) const BEAT: u32 = 2;
 pub(crate) const DISK: u32 = 3;
 pub(crate) const REGISTER: u32 = 4;
 pub(crate) const COPY: u32 = 5;
+pub(crate) const SCRUB: u32 = 6;
+
+/// A chunk is verified this often, in microseconds.
+const SCRUB_MICROS: u64 = 500_000;
 
 /// How a disk behaves.
 #[derive(Clone, Copy, Debug)]
@@ -149,6 +153,7 @@ impl Server {
         self.session = Session::default();
         self.register(ctx);
         ctx.after(self.me(), 100_000, Timer { kind: TICK, number: 0 });
+        ctx.after(self.me(), SCRUB_MICROS, Timer { kind: SCRUB, number: 0 });
     }
 
     fn load_replicas(&mut self) {
@@ -297,6 +302,7 @@ impl Server {
             REGISTER => self.register(ctx),
             DISK => self.disk_done(ctx, timer.number),
             COPY => self.copy_written(ctx, timer.number),
+            SCRUB => self.scrub(ctx, timer.number),
             _ => {}
         }
     }

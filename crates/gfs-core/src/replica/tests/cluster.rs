@@ -629,6 +629,7 @@ impl Cluster {
                     let (_, header) = source.stored.unwrap_or_default();
                     let outcome = CopyOutcome {
                         length: header.length,
+                        tail: 0,
                         serial: header.serial,
                         window: header.window,
                     };

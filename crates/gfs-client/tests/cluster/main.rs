@@ -1,0 +1,9 @@
+//! The library against real processes: a master and chunkservers on this machine.
+
+// Helpers fail the test that calls them.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod faults;
+mod files;
+mod setup;
+mod writers;

@@ -163,8 +163,7 @@ impl Disk {
     pub fn apply(&mut self, handle: u64, op: &DiskOp<Bytes>) {
         match op {
             DiskOp::Create { identity, version } => {
-                let header =
-                    Header { promised: *version, complete: *version, ..Header::default() };
+                let header = Header { promised: *version, complete: *version, ..Header::default() };
                 let stored =
                     Stored { identity: *identity, header, data: Vec::new(), sums: Vec::new() };
                 self.chunks.insert(handle, stored);

@@ -158,10 +158,14 @@ impl World {
         }
         match &arrival {
             Arrival::Message(message) => {
-                self.ctx.log.line(self.ctx.now, format_args!("{node} hears #{} {message}", stream.0));
+                self.ctx
+                    .log
+                    .line(self.ctx.now, format_args!("{node} hears #{} {message}", stream.0));
             }
             Arrival::Closed | Arrival::Broken => {
-                self.ctx.log.line(self.ctx.now, format_args!("{node} hears #{} {arrival:?}", stream.0));
+                self.ctx
+                    .log
+                    .line(self.ctx.now, format_args!("{node} hears #{} {arrival:?}", stream.0));
             }
         }
         let ctx = &mut self.ctx;
@@ -348,6 +352,11 @@ impl World {
 
     /// A new client reads every file from the first to the last byte.
     fn verify(&mut self, seed: u64) {
+        // A writer that vanished keeps its right for a minute.
+        let (files, _) = checkers::extents::of(&self.master.store);
+        if files.values().any(|file| file.writer != 0) {
+            self.run_until(self.ctx.now.plus(61_000_000), |_| false);
+        }
         let mut client = self.new_client(self.clients.len(), seed);
         let files = self.ctx.ledger.certain().map(|(file, _)| file).collect();
         client.verify(&mut self.ctx, files);

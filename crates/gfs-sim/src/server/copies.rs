@@ -93,7 +93,12 @@ impl Server {
     }
 
     /// The side that is copied from.
-    pub(super) fn copy_in(&mut self, ctx: &mut Context, stream: StreamId, request: &pb::CopyRequest) {
+    pub(super) fn copy_in(
+        &mut self,
+        ctx: &mut Context,
+        stream: StreamId,
+        request: &pb::CopyRequest,
+    ) {
         let me = self.me();
         let handle = request.handle;
         let result = match self.disk.chunks.get(&handle) {
@@ -209,12 +214,12 @@ impl Server {
             let sums = BlockSums::of(start, std::slice::from_ref(payload));
             sums.0.into_iter().map(|sum| sum.0).collect::<Vec<u32>>()
         };
-        let mut checked = if sums(&payload) == blocks.sums && blocks.length as usize == payload.len()
-        {
-            Ok(())
-        } else {
-            Err(failure(ErrorCode::Corrupt, "a block does not match its checksum"))
-        };
+        let mut checked =
+            if sums(&payload) == blocks.sums && blocks.length as usize == payload.len() {
+                Ok(())
+            } else {
+                Err(failure(ErrorCode::Corrupt, "a block does not match its checksum"))
+            };
         // A source that is written to meanwhile has a longer tail than it said.
         let room = plan.length().saturating_sub(start) as usize;
         if checked.is_ok() && payload.len() > room {
@@ -223,9 +228,8 @@ impl Server {
             blocks.sums = sums(&payload);
         }
         if checked.is_ok() {
-            checked = plan
-                .check(&blocks)
-                .map_err(|error| failure(ErrorCode::Corrupt, error.to_string()));
+            checked =
+                plan.check(&blocks).map_err(|error| failure(ErrorCode::Corrupt, error.to_string()));
         }
         if let Err(error) = checked {
             return self.end_copy(ctx, handle, Err(error));

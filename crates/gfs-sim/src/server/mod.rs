@@ -12,8 +12,8 @@ use crate::wire::Wire;
 use bytes::Bytes;
 use copies::Copying;
 use gfs_core::mistakes::Mistakes;
-use gfs_core::replica::{CommandId, DiskOp, Event, Replica, ServerGate, Settings};
 use gfs_core::replica::StreamId as PushId;
+use gfs_core::replica::{CommandId, DiskOp, Event, Replica, ServerGate, Settings};
 use gfs_proto::v1 as pb;
 use gfs_types::{BlockSums, ErrorCode, Millis};
 use session::Session;
@@ -55,13 +55,23 @@ enum Role {
     Commands,
     Report,
     /// A push stream into this server.
-    PushIn { handle: u64 },
+    PushIn {
+        handle: u64,
+    },
     /// Its continuation to the next member.
-    PushOut { handle: u64, of: PushId },
+    PushOut {
+        handle: u64,
+        of: PushId,
+    },
     /// A copy out of another server.
-    CopyOut { handle: u64 },
+    CopyOut {
+        handle: u64,
+    },
     /// The primary is asked for a reader.
-    AskPrimary { read: StreamId, request: pb::ReadRequest },
+    AskPrimary {
+        read: StreamId,
+        request: pb::ReadRequest,
+    },
 }
 
 /// Where the answer to a command goes.
@@ -102,7 +112,11 @@ pub struct Server {
 /// The node with this address.
 pub(crate) fn node_at(location: &pb::ServerLocation) -> Option<Node> {
     let address = location.addresses.first()?;
-    address.strip_prefix("server")?.strip_suffix(":1").and_then(|n| n.parse().ok()).map(Node::Server)
+    address
+        .strip_prefix("server")?
+        .strip_suffix(":1")
+        .and_then(|n| n.parse().ok())
+        .map(Node::Server)
 }
 
 pub(crate) fn failure(code: ErrorCode, text: impl Into<String>) -> pb::ErrorDetail {
@@ -138,11 +152,7 @@ impl Server {
     }
 
     fn settings(&self) -> Settings {
-        Settings {
-            server: self.disk.server,
-            chunk_size: self.chunk_size,
-            mistakes: self.mistakes,
-        }
+        Settings { server: self.disk.server, chunk_size: self.chunk_size, mistakes: self.mistakes }
     }
 
     /// Begins a new life with what is on the disk.
@@ -268,13 +278,7 @@ impl Server {
             let sums = BlockSums::of(slice.offset, std::slice::from_ref(payload));
             if !sums.0.iter().map(|sum| sum.0).eq(slice.sums.iter().copied()) {
                 let error = failure(ErrorCode::Corrupt, "a slice does not match its checksums");
-                let failed = pb::PushFailed { error: Some(error) };
-                let body = Box::new(pb::push_reply::Body::Failed(failed));
-                ctx.send(self.me(), stream, Wire::Pushed(body));
-                ctx.close(self.me(), stream);
-                self.roles.remove(&stream);
-                self.step(ctx, handle, Event::Closed { stream: id });
-                return;
+                return self.step(ctx, handle, Event::Refused { stream: id, error });
             }
         }
         let event = Event::Push { stream: id, body, payload, credit: 1 << 20 };

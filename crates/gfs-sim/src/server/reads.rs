@@ -50,12 +50,7 @@ impl Server {
         }
     }
 
-    fn end_read(
-        &self,
-        ctx: &mut Context,
-        stream: StreamId,
-        result: Result<(), pb::ErrorDetail>,
-    ) {
+    fn end_read(&self, ctx: &mut Context, stream: StreamId, result: Result<(), pb::ErrorDetail>) {
         ctx.send(self.me(), stream, Wire::Status(result.map_err(Box::new)));
         ctx.close(self.me(), stream);
     }

@@ -46,8 +46,11 @@ fn prefixed(message: &[u8]) -> Vec<u8> {
     bytes
 }
 
+/// Head and joined payload of each message.
+type Decoded = Vec<(Bytes, Vec<u8>)>;
+
 /// All that a decoder makes of `bytes`, given in pieces cut at `cuts`, and whether it may end there.
-fn decoded(bytes: &[u8], cuts: &[usize]) -> Result<(Vec<(Bytes, Vec<u8>)>, bool)> {
+fn decoded(bytes: &[u8], cuts: &[usize]) -> Result<(Decoded, bool)> {
     let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut % (bytes.len() + 1)).collect();
     cuts.push(bytes.len());
     cuts.sort_unstable();

@@ -90,28 +90,51 @@ impl Lives {
 
     /// The writer cannot go on with its chunk: a new version of it. `false`: it waits in vain.
     fn recover(&mut self, at: usize, unreachable: Vec<u32>) -> bool {
-        let file = &self.files[&at];
-        let writer = file.writer.clone().unwrap();
+        let writer = self.files[&at].writer.clone().unwrap();
         let chunk = writer.chunk.unwrap();
+        let Some(chunk) = self.recovered(at, chunk.handle, chunk.version, unreachable) else {
+            return false;
+        };
+        assert!(chunk.length >= writer.length, "acknowledged");
+        self.files.get_mut(&at).unwrap().writer.as_mut().unwrap().chunk = Some(chunk);
+        true
+    }
+
+    /// A full chunk that the master was not told of has another version by now.
+    fn recover_finished(&mut self, at: usize) -> bool {
+        let writer = self.files[&at].writer.clone().unwrap();
+        let first = writer.finished[0];
+        let Some(chunk) = self.recovered(at, first.handle, first.version, vec![]) else {
+            return false;
+        };
+        assert_eq!(chunk.length, CHUNK, "acknowledged");
+        let writer = self.files.get_mut(&at).unwrap().writer.as_mut().unwrap();
+        writer.finished[0].version = chunk.version;
+        true
+    }
+
+    fn recovered(
+        &mut self,
+        at: usize,
+        handle: u64,
+        version: u64,
+        unreachable: Vec<u32>,
+    ) -> Option<pb::ChunkLocation> {
+        let file = &self.files[&at];
         let request = pb::RecoverRequest {
-            header: self.header(writer.client),
+            header: self.header(file.writer.as_ref().unwrap().client),
             inode: file.inode,
-            handle: chunk.handle,
-            version: chunk.version,
+            handle,
+            version,
             unreachable,
             place: None,
         };
         match self.world.ask(Request::Recover(request)) {
-            Ok(Response::Recover(answer)) => {
-                let chunk = answer.chunk.unwrap();
-                assert!(chunk.length >= writer.length || chunk.version == 1, "acknowledged");
-                self.files.get_mut(&at).unwrap().writer.as_mut().unwrap().chunk = Some(chunk);
-                true
-            }
+            Ok(Response::Recover(answer)) => answer.chunk,
             Ok(other) => panic!("{other:?}"),
             Err(detail) => {
                 assert!(detail.error_code().is_retryable(), "{detail:?}");
-                false
+                None
             }
         }
     }
@@ -138,7 +161,10 @@ impl Lives {
                 (writer.chunk, writer.length) = (Some(chunk), 0);
                 true
             }
-            Err(ErrorCode::StaleVersion) => self.recover(at, vec![]) && self.next_chunk(at),
+            Err(ErrorCode::StaleVersion) => {
+                self.recover(at, vec![]);
+                false
+            }
             Err(code) => {
                 assert!(code.is_retryable(), "{code}");
                 false
@@ -156,11 +182,20 @@ impl Lives {
         let writer = file.writer.clone().unwrap();
         let inode = file.inode;
         // What was finished meanwhile comes first.
-        for finished in writer.finished {
-            let last = Some(finished);
+        while let Some(first) = self.files[&at].writer.as_ref().unwrap().finished.first() {
+            let last = Some(*first);
             let request = pb::SyncRequest { header: self.header(writer.client), inode, last };
-            self.world.ask(Request::Sync(request)).map_err(|e| e.error_code())?;
-            self.files.get_mut(&at).unwrap().writer.as_mut().unwrap().finished.remove(0);
+            match self.world.ask(Request::Sync(request)) {
+                Ok(_) => {
+                    self.files.get_mut(&at).unwrap().writer.as_mut().unwrap().finished.remove(0);
+                }
+                Err(detail) => {
+                    assert_eq!(detail.error_code(), ErrorCode::StaleVersion);
+                    if !self.recover_finished(at) {
+                        return Err(ErrorCode::Unavailable);
+                    }
+                }
+            }
         }
         let request = pb::AllocateRequest {
             header: self.header(writer.client),
@@ -227,8 +262,8 @@ impl Lives {
                 }
                 Ok(other) => panic!("{other:?}"),
                 Err(detail) if detail.error_code() == ErrorCode::StaleVersion => {
-                    if !writer.finished.is_empty() || !self.recover(at, vec![]) {
-                        // Another chunk than the last: as if it had vanished.
+                    let again = writer.finished.is_empty() || self.recover_finished(at);
+                    if !again || !self.recover(at, vec![]) {
                         return self.vanish(at);
                     }
                 }

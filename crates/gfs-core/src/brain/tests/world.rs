@@ -237,14 +237,15 @@ impl World {
     /// Calls, lets the store and the servers do their work, and returns the answer.
     pub(super) fn ask(&mut self, request: Request) -> Reply {
         let token = self.call(request);
-        for _ in 0..200 {
+        // A cold start waits 30 s for servers that it knows of.
+        for _ in 0..700 {
             self.settle();
             if let Some(reply) = self.replies.remove(&token) {
                 return reply;
             }
             self.run(Millis(100));
         }
-        panic!("no answer within 20 s");
+        panic!("no answer within 70 s");
     }
 
     /// The code of the error that a call is answered with.

@@ -575,7 +575,12 @@ impl FileWriter {
             "nothing moved for {seconds} s; every byte before {} is stored{why}",
             self.acknowledged()
         );
-        self.fail(GfsError::new(ErrorCode::DeadlineExceeded, message), effects);
+        // What somebody must act upon is the better code.
+        let code = match self.trouble.as_ref().map(|error| error.code) {
+            Some(code @ (ErrorCode::NoSpace | ErrorCode::TooFewServers)) => code,
+            _ => ErrorCode::DeadlineExceeded,
+        };
+        self.fail(GfsError::new(code, message), effects);
     }
 
     fn fail(&mut self, error: GfsError, effects: &mut Vec<Effect>) {

@@ -256,16 +256,19 @@ fn a_refusal_that_lasts_is_the_error_at_the_deadline() {
     writer.step(now, Event::Data { slice: SliceId(1), length: 10 }, &mut effects);
     let (mut asked, mut released) = (0, false);
     while writer.failure().is_none() {
-        for effect in std::mem::take(&mut effects) {
-            if let Effect::Ask { ask, question: Question::Allocate(_) } = effect {
+        match effects.pop() {
+            Some(Effect::Ask { ask, question: Question::Allocate(_) }) => {
                 asked += 1;
                 let code = ErrorCode::TooFewServers as u32;
                 let result = Err(pb::ErrorDetail { code, ..Default::default() });
                 writer.step(now, Event::Answer { ask, result }, &mut effects);
             }
+            Some(effect) => panic!("{effect:?}"),
+            None => {
+                now = writer.wake_at().expect("it tries again").max(now);
+                writer.step(now, Event::Tick, &mut effects);
+            }
         }
-        now = writer.wake_at().expect("it tries again").max(now);
-        writer.step(now, Event::Tick, &mut effects);
         released = effects.iter().any(|e| matches!(e, Effect::Release { slice: SliceId(1) }));
     }
     assert_eq!(writer.failure().unwrap().code, ErrorCode::TooFewServers);

@@ -46,6 +46,8 @@ pub(crate) struct Master {
     /// Whether heartbeats are answered as the leader.
     pub(crate) leads: watch::Sender<bool>,
     pub(crate) epoch: watch::Sender<u64>,
+    /// In milliseconds, told at registration.
+    pub(crate) read_limit: watch::Sender<u32>,
     pub(crate) address: String,
 }
 
@@ -57,6 +59,7 @@ impl Master {
             changed: watch::channel(0).0,
             leads: watch::channel(true).0,
             epoch: watch::channel(3).0,
+            read_limit: watch::channel(10_000).0,
             address: listener.local_addr().unwrap().to_string(),
         };
         let routes = Routes::new(SessionServer::new(master.clone()));
@@ -247,7 +250,7 @@ impl Session for Master {
             epoch: *self.epoch.borrow(),
             commit_sequence: 1,
             heartbeat_ms: 50,
-            stale_read_limit_ms: 10_000,
+            stale_read_limit_ms: *self.read_limit.borrow(),
             chunk_size: CHUNK,
             leader: true,
         }))

@@ -7,6 +7,7 @@ use gfs_proto::v1 as pb;
 use gfs_types::ErrorCode;
 use pb::notice::Body as Notice;
 use pb::push_reply::Body as ReplyBody;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 const MIB: u32 = 1 << 20;
@@ -195,11 +196,33 @@ async fn reads_stop_when_the_leader_is_not_heard() {
     let mut push = Push::open(&rig, H, 1, 9, &[1]).await;
     push.opened().await;
     push.write(1, 0, 10).await;
-    // A higher epoch whose leader has not spoken: the word of the old one is void.
+    // The session goes on under a limit that a test can wait for.
+    rig.master.read_limit.send_replace(300);
+    rig.master.restart();
+    rig.master.registered(1).await;
     rig.master.leads.send_replace(false);
-    assert_eq!(read(&rig, 1, H, 1, 0, 10).await.unwrap(), pattern(0, 10)[..], "for a while");
+    let mut refused = None;
+    for _ in 0..500 {
+        match read(&rig, 1, H, 1, 0, 10).await {
+            Ok(data) => assert_eq!(data, pattern(0, 10)[..]),
+            Err(error) => {
+                refused = Some(code(&error));
+                break;
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(refused, Some(ErrorCode::Fenced));
     // A slice is still taken: fencing of writes is a matter of versions.
     push.write(2, 10, 10).await;
+    rig.master.leads.send_replace(true);
+    for _ in 0..500 {
+        if read(&rig, 1, H, 1, 0, 20).await.is_ok() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("reads do not come back with the leader");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -262,4 +285,17 @@ async fn metrics_tell_what_was_done() {
     ] {
         assert!(text.contains(line), "{line} not in\n{text}");
     }
+    // Every metric is documented. (Those with labels are shown once something was counted.)
+    let document = include_str!("../../../../docs/metrics-chunkserver.md");
+    let names = |text: &str, before: &str| -> BTreeSet<String> {
+        let lines = text.lines().filter_map(|line| line.strip_prefix(before));
+        let name = |line: &str| {
+            let end = line.find(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+            line.split_at(end.unwrap_or(line.len())).0.trim_end_matches("_total").to_owned()
+        };
+        lines.filter(|line| line.starts_with("gfs_chunkserver_")).map(name).collect()
+    };
+    let (documented, shown) = (names(document, "| `"), names(&text, "# TYPE "));
+    assert!(shown.len() >= 14, "{shown:?}");
+    assert_eq!(shown.difference(&documented).collect::<Vec<_>>(), Vec::<&String>::new());
 }

@@ -157,6 +157,8 @@ impl Masters {
                 ErrorCode::NotLeader | ErrorCode::NotReady | ErrorCode::Unavailable => {
                     self.go_on(&address);
                 }
+                // Servers may be on their way back, as they are when the master was restarted.
+                ErrorCode::TooFewServers => tries = tries.next_multiple_of(known),
                 _ => return Err(detail),
             }
             let wait = Duration::from_millis(u64::from(detail.retry_after_ms)).max(pause);
@@ -221,6 +223,9 @@ fn better(last: pb::ErrorDetail, new: pb::ErrorDetail) -> pb::ErrorDetail {
 }
 
 fn give_up(last: pb::ErrorDetail, deadline: Duration) -> pb::ErrorDetail {
+    if last.error_code() == ErrorCode::TooFewServers {
+        return last;
+    }
     let message = format!(
         "no leading master answered within {} s; check that the masters run and the endpoint is \
          right; the last answer was: {}",
@@ -282,6 +287,25 @@ mod tests {
             .await;
         assert_eq!(answer, Ok(42));
         assert_eq!(asked, ["127.0.0.1:1", "127.0.0.1:2"]);
+    }
+
+    #[tokio::test]
+    async fn too_few_servers_are_waited_for_and_told_at_the_end() {
+        let masters = masters(&["127.0.0.1:1", "127.0.0.1:2"]);
+        let too_few = || gfs_proto::status_of(&pb::ErrorDetail::new(ErrorCode::TooFewServers, "0"));
+        let mut asked = 0;
+        let answer = masters
+            .call(Duration::from_secs(5), |_| {
+                asked += 1;
+                let enough = asked == 3;
+                async move { if enough { Ok(Response::new(42)) } else { Err(too_few()) } }
+            })
+            .await;
+        assert_eq!(answer, Ok(42));
+        let answer: Result<(), _> =
+            masters.call(Duration::from_millis(300), |_| async { Err(too_few()) }).await;
+        let detail = answer.expect_err("there are never enough");
+        assert_eq!(detail.error_code(), ErrorCode::TooFewServers);
     }
 
     #[tokio::test]

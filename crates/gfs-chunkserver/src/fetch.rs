@@ -120,7 +120,14 @@ impl Fetch {
         for _ in 0..ROUNDS {
             for source in self.sources.clone() {
                 match self.from(&source, &mut plan, &mut mine).await {
-                    Ok(()) => {}
+                    Ok(()) => {
+                        let wanted = plan.as_ref().map(CopyPlan::wanted).unwrap_or_default();
+                        let text = format!(
+                            "chunkserver {}: it has no good copy of blocks {wanted:?}",
+                            source.server
+                        );
+                        last = error(ErrorCode::Corrupt, text);
+                    }
                     Err(why) => {
                         let text = format!("chunkserver {}: {}", source.server, why.message);
                         last = pb::ErrorDetail { message: text, ..why };

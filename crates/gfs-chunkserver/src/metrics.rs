@@ -1,4 +1,4 @@
-//! What the chunkserver counts. The names are stable and described in `docs/metrics.md`.
+//! What the chunkserver counts. The names are stable and described in `docs/metrics-chunkserver.md`.
 
 use gfs_process::{Counter, Gauge, Labelled, Metrics};
 

@@ -141,6 +141,7 @@ impl Context {
                 Process::Vanished => self.dice.range(KEEP_ALIVE / 4, KEEP_ALIVE),
                 _ => self.dice.range(100, 2_000),
             };
+            self.network.leave(stream, end);
             let deliveries = self.network.break_towards(self.now.plus(after), stream, 1 - end);
             self.schedule(deliveries);
         }

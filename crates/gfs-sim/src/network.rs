@@ -205,10 +205,12 @@ impl Network {
         }
         let arrived = direction.queue.pop_front()?;
         if !matches!(arrived, Arrival::Message(_)) {
-            // Nothing comes after the end, and nothing can be said any more.
+            // Nothing comes after the end. The other end of a broken stream hears of it in its own
+            // time.
             let open = std::mem::replace(&mut state.open[to], false);
-            state.open[1 - to] = false;
-            self.streams.remove(&stream);
+            if !state.open[1 - to] || matches!(arrived, Arrival::Closed) {
+                self.streams.remove(&stream);
+            }
             return open.then_some(arrived);
         }
         if !state.open[to] { None } else { Some(arrived) }
@@ -222,6 +224,13 @@ impl Network {
             return Vec::new();
         }
         self.send(now, stream, end, Arrival::Closed)
+    }
+
+    /// Nobody is at this end any more.
+    pub fn leave(&mut self, stream: StreamId, end: End) {
+        if let Some(open) = self.streams.get_mut(&stream).and_then(|s| s.open.get_mut(end)) {
+            *open = false;
+        }
     }
 
     /// Tells an end that the stream broke, after `delay`, behind all that is on its way to it.

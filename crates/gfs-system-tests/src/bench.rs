@@ -198,7 +198,21 @@ impl Bench {
         content: Content,
         length: u64,
     ) -> anyhow::Result<()> {
-        let mut file = self.client.open(path).await?;
+        self.check_file_with(&self.client, path, content, length).await
+    }
+
+    /// The same, as another client reads it.
+    ///
+    /// # Errors
+    /// The same.
+    pub async fn check_file_with(
+        &self,
+        client: &Client,
+        path: &str,
+        content: Content,
+        length: u64,
+    ) -> anyhow::Result<()> {
+        let mut file = client.open(path).await?;
         let mut position = 0;
         while let Some(piece) = file.next_piece().await? {
             if let Some(place) = content.differs(position, &piece) {

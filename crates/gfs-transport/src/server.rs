@@ -137,7 +137,7 @@ impl Server {
         };
         let stop_on_drop = serving.stop.clone().drop_guard();
         let room = Arc::new(Semaphore::new(self.config.max_connections));
-        let mut incoming = pin!(incoming);
+        let mut incoming = Box::pin(incoming);
         let mut shutdown = pin!(shutdown);
         let mut accepting = true;
         loop {
@@ -168,6 +168,8 @@ impl Server {
                 }
             }
         }
+        // Close the listener now: peers that dial are to be refused, not left to wait.
+        drop(incoming);
         serving.drain.cancel();
         serving.tasks.close();
         if timeout(self.config.drain_timeout, serving.tasks.wait()).await.is_err() {

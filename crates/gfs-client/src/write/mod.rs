@@ -66,7 +66,7 @@ impl Writer {
         let config = Config {
             chunk_size: client.inner.geometry.chunk_size(),
             window: options.write_window.max(MAX_SLICE),
-            deadline: Millis(options.deadline.as_millis() as u64),
+            deadline: Millis(client.deadline.as_millis() as u64),
             ..Config::default()
         };
         let now = options.clock.now();
@@ -78,6 +78,7 @@ impl Writer {
         let failure = Arc::new(OnceLock::new());
         let task = Task {
             client: Arc::clone(&client.inner),
+            deadline: client.deadline,
             inode,
             machine,
             effects: Vec::new(),
@@ -120,6 +121,7 @@ struct Stream {
 
 struct Task {
     client: Arc<Inner>,
+    deadline: Duration,
     inode: u64,
     machine: FileWriter,
     effects: Vec<Effect>,
@@ -356,10 +358,10 @@ impl Task {
     }
 
     fn ask(&mut self, ask: AskId, question: Question) {
-        let client = Arc::clone(&self.client);
+        let (client, deadline) = (Arc::clone(&self.client), self.deadline);
         let events = self.events.clone();
         self.tasks.spawn(async move {
-            let result = client.ask(question).await;
+            let result = client.ask(question, deadline).await;
             let _ = events.send(Event::Answer { ask, result }).await;
         });
     }
@@ -392,7 +394,7 @@ impl Inner {
     }
 
     /// Asks the leader what a writer wants to know. All tries have the same sequence.
-    async fn ask(&self, question: Question) -> Result<Answer, pb::ErrorDetail> {
+    async fn ask(&self, question: Question, deadline: Duration) -> Result<Answer, pb::ErrorDetail> {
         let mutation = self.masters.mutation();
         let header = Some(mutation.header.clone());
         let place = Some(self.options.place.clone());
@@ -408,7 +410,7 @@ impl Inner {
         macro_rules! call {
             ($method:ident, $request:expr) => {{
                 let request = $request;
-                self.masters.call(move |channel| {
+                self.masters.call(deadline, move |channel| {
                     let request = request.clone();
                     async move { MetadataClient::new(channel).$method(request).await }
                 })

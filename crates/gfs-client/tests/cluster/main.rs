@@ -3,6 +3,7 @@
 // Helpers fail the test that calls them.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod examples;
 mod faults;
 mod files;
 mod setup;

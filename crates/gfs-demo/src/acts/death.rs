@@ -77,15 +77,19 @@ pub(crate) async fn play(stage: &mut Stage<'_>, kind: Kind) -> anyhow::Result<()
         Kind::Killed => "2  A chunkserver is killed (SIGKILL) while files are written and read",
         Kind::Frozen => "3  A chunkserver is frozen (SIGSTOP) while files are written and read",
     });
-    let bytes = stage.corpus.bytes();
-    let put = Arc::new(Meter::new("put", bytes));
-    let get = Arc::new(Meter::new("get", bytes));
+    let written = Arc::new(stage.corpus.large_files());
+    stage.screen.say(&format!(
+        "putting {} MB more, of the {} largest files; then getting the tree beside that",
+        written.bytes() / 1_000_000,
+        written.files.len()
+    ));
+    let put = Arc::new(Meter::new("put", written.bytes()));
+    let get = Arc::new(Meter::new("get", stage.corpus.bytes()));
     let (death, (), ()) = tokio::try_join!(
         kill(stage, kind, &root, &put, &get),
-        stage.screen.showing(&put, put_tree(&stage.client, &stage.corpus, &root, &put)),
+        stage.screen.showing(&put, put_tree(&stage.client, &written, &root, &put)),
         async {
             reaches(&put, KILL_AT).await;
-            // The clock of its stalls begins with its first file's stream.
             stage.screen.showing(&get, get_tree(&stage.client, &stage.corpus, TREE, &get)).await
         },
     )?;
@@ -127,7 +131,7 @@ pub(crate) async fn play(stage: &mut Stage<'_>, kind: Kind) -> anyhow::Result<()
     stage.verdict.within(&format!("{name}: full redundancy"), times.full, FULL);
 
     // What was written meanwhile is what it should be, too.
-    tree::get(stage.screen, &stage.client, &stage.corpus, &root).await?;
+    tree::get(stage.screen, &stage.client, &written, &root).await?;
     stage.verdict.claim(format!("{name}: what was put meanwhile, SHA-256 equal"), "yes", true);
 
     match kind {
@@ -140,7 +144,7 @@ pub(crate) async fn play(stage: &mut Stage<'_>, kind: Kind) -> anyhow::Result<()
     stage.claim_consistent(&format!("after {name} and return")).await?;
     let removed = stage.client.remove_all(&root).await?;
     stage.screen.say(&format!("removed {removed} files and directories again"));
-    ensure!(removed as usize > stage.corpus.files.len(), "too few were removed");
+    ensure!(removed as usize > written.files.len(), "too few were removed");
     Ok(())
 }
 

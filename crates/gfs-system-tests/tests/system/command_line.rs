@@ -124,7 +124,7 @@ fn verbs(bench: &Bench) -> anyhow::Result<()> {
     run(bench, &["rm", "-f", "/a/none"], 0)?;
     run(bench, &["rm", "-rf", "/a"], 0)?;
     run(bench, &["ls", "/a"], 4)?;
-    assert_eq!(text(&run(bench, &["ls"], 0)?).trim(), "x");
+    assert_eq!(text(&run(bench, &["ls"], 0)?).trim(), "x/");
     Ok(())
 }
 

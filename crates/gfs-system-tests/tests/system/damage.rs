@@ -7,6 +7,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use gfs_client::proto::Place;
+use gfs_client::{Client, ClientOptions};
 use gfs_local::Part;
 use gfs_system_tests::{Bench, Content, Replica, Shape, bounded, eventually};
 
@@ -28,12 +30,16 @@ async fn stored(content: Content) -> anyhow::Result<(Bench, Part, u64)> {
     Ok((bench, part, chunk.handle))
 }
 
-/// Reads until all copies are right on their disks again; what is read must be right from the
-/// first time on.
-async fn heals(bench: &Bench, content: Content) -> anyhow::Result<()> {
+/// Reads where `part` is nearest, until all copies are right on their disks again and nothing is
+/// amiss; what is read must be right from the first time on.
+async fn heals_near(bench: &Bench, part: Part, content: Content) -> anyhow::Result<()> {
+    let Part::Server(number) = part else { anyhow::bail!("{part} holds no chunks") };
+    let place = Place { node: format!("node-{number}"), ..Place::default() };
+    let near = ClientOptions { place, ..ClientOptions::default() };
+    let client = Client::connect([bench.cluster.endpoint()], near).await?;
     let last = RefCell::new(None);
     eventually("three right copies", PATIENCE, async || {
-        bench.check_file("/f", content, LENGTH).await?;
+        bench.check_file_with(&client, "/f", content, LENGTH).await?;
         let outcome = bench.check_replicas("/f", content, LENGTH, 3).await;
         last.replace(outcome.as_ref().err().map(|error| format!("{error:#}")));
         Ok(outcome.is_ok())
@@ -56,7 +62,7 @@ async fn flipped_data_is_never_returned_and_repaired() -> anyhow::Result<()> {
         let path = Replica::path(bench.cluster.data(part)?, handle);
         overwrite(&path, 200_000, &[0xff; 10])?;
         assert!(bench.check_replicas("/f", content, LENGTH, 3).await.is_err(), "it is damaged");
-        heals(&bench, content).await
+        heals_near(&bench, part, content).await
     })
     .await
 }
@@ -67,26 +73,21 @@ async fn garbled_block_checksums_are_repaired() -> anyhow::Result<()> {
         let content = Content(2);
         let (bench, part, handle) = stored(content).await?;
         let path = Replica::path(bench.cluster.data(part)?, handle);
-        // Behind the data and the two header slots.
+        // Behind the data and the two header slots: four bytes for each of the 16 blocks.
         let table = u64::from(bench.chunk_size()) + 2 * 4096;
-        let before = std::fs::read(&path)?;
+        let range = table as usize..table as usize + 64;
+        let right = std::fs::read(&path)?.get(range.clone()).context("a table")?.to_vec();
+        // A running server has them in memory.
+        tokio::task::block_in_place(|| bench.cluster.end(part))?;
         overwrite(&path, table, &[0xff; 64])?;
-        bench.check_file("/f", content, LENGTH).await?;
-        eventually("the checksums are right again", PATIENCE, async || {
-            bench.check_file("/f", content, LENGTH).await?;
-            let chunks = bench.client.locate("/f").await?;
-            let chunk = chunks.first().context("a chunk")?;
-            let mut right = chunk.servers.len() == 3;
-            for server in &chunk.servers {
-                let file = Replica::path(bench.cluster.data(bench.part(server)?)?, handle);
-                let found = std::fs::read(file).unwrap_or_default();
-                let range = table as usize..table as usize + 64;
-                right &= found.get(range.clone()) == before.get(range);
-            }
-            Ok(right)
-        })
-        .await?;
-        heals(&bench, content).await
+        bench.restart(part)?;
+        heals_near(&bench, part, content).await?;
+        for server in &bench.client.locate("/f").await?.first().context("a chunk")?.servers {
+            let file = Replica::path(bench.cluster.data(bench.part(server)?)?, handle);
+            let found = std::fs::read(&file)?;
+            assert_eq!(found.get(range.clone()), Some(right.as_slice()), "{}", file.display());
+        }
+        Ok(())
     })
     .await
 }
@@ -100,7 +101,7 @@ async fn while_down(
     tokio::task::block_in_place(|| bench.cluster.end(part))?;
     damage(&Replica::path(bench.cluster.data(part)?, handle), bench.chunk_size())?;
     bench.restart(part)?;
-    heals(&bench, content).await
+    heals_near(&bench, part, content).await
 }
 
 #[tokio::test(flavor = "multi_thread")]

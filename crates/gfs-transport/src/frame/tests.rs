@@ -173,6 +173,10 @@ fn hostile_lengths_are_refused_before_anything_is_waited_for() {
     assert!(protocol(refused(&prefixed(&largest))));
     let endless = [0x0a, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1];
     assert!(protocol(refused(&prefixed(&endless))));
+    // A number of 65 bits, a key of 33.
+    let bits = [0x18, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2];
+    assert!(protocol(refused(&prefixed(&bits))));
+    assert!(protocol(refused(&prefixed(&[0x85, 0x80, 0x80, 0x80, 0x10, 0, 0, 0, 0]))));
     // Cut off within a number, a fixed field; compressed; repeated; a group; field 0.
     assert!(protocol(refused(&prefixed(&[0x0a, 0x80]))));
     assert!(protocol(refused(&prefixed(&[0x19, 1, 2, 3]))));

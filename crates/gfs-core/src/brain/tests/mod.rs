@@ -5,5 +5,6 @@ mod files;
 mod loading;
 mod model;
 mod namespace;
+mod trees;
 mod world;
 mod writing;

@@ -416,6 +416,7 @@ async fn shutdown_lets_streams_end_and_takes_no_new_ones() {
         }
     })
     .await;
+    soon(async { while pair.wire.connect("a:1").await.is_ok() {} }).await;
     assert!(since.elapsed() < Duration::from_secs(2), "refused, not left to wait");
     assert!(!pair.serving.is_finished());
     sender.send(BulkFrame::head_only("2")).await.unwrap();

@@ -290,11 +290,18 @@ impl World {
         let Some(server) = self.servers.get(at) else { return };
         let handles: Vec<u64> = server.disk.chunks.keys().copied().collect();
         let Some(handle) = self.ctx.dice.pick(&handles).copied() else { return };
+        let (files, _) = checkers::extents::of(&self.master.store);
+        let records = files.values().flat_map(|file| file.extents.iter().chain(&file.spare));
+        let Some(record) = records.into_iter().find(|record| record.handle == handle) else {
+            return;
+        };
+        let version = checkers::extents::version(record);
         let sound = self
             .servers
             .iter()
+            .filter(|server| record.members.contains(&server.disk.server))
             .filter_map(|server| server.disk.chunks.get(&handle))
-            .filter(|stored| stored.header.complete > 0 && stored.damaged().is_empty())
+            .filter(|stored| stored.header.complete == version && stored.damaged().is_empty())
             .count();
         let Some(stored) = self.servers.get_mut(at).and_then(|s| s.disk.chunks.get_mut(&handle))
         else {

@@ -62,15 +62,17 @@ impl Server {
     /// Asks the next source for its header. Without one the copy has failed.
     fn ask_source(&mut self, ctx: &mut Context, handle: u64) {
         let Some(copying) = self.copying.get_mut(&handle) else { return };
-        // Once blocks of one source were planned, another one's could not be told apart from
-        // damage: the command fails, and the master decides anew.
-        let next = if copying.plan.is_some() { None } else { copying.sources.pop() };
-        let Some(source) = next else {
+        let Some(source) = copying.sources.pop() else {
             let error = failure(ErrorCode::Unreachable, "no source could be copied");
             return self.end_copy(ctx, handle, Err(error));
         };
         copying.source = Some(source);
-        self.dial_source(ctx, handle, true, Vec::new());
+        copying.ended = false;
+        // The plan of the first source says what the blocks of the others must be.
+        match copying.plan.as_ref().map(CopyPlan::wanted) {
+            Some(wanted) => self.dial_source(ctx, handle, false, wanted),
+            None => self.dial_source(ctx, handle, true, Vec::new()),
+        }
     }
 
     fn dial_source(
@@ -193,10 +195,8 @@ impl Server {
                 }
             }
             pb::copy_reply::Body::Blocks(blocks) => self.take_blocks(ctx, handle, blocks, payload),
-            pb::copy_reply::Body::Damaged(_) => {
-                let error = failure(ErrorCode::Corrupt, "the source is damaged");
-                self.end_copy(ctx, handle, Err(error));
-            }
+            // Another source may have it.
+            pb::copy_reply::Body::Damaged(_) => {}
         }
     }
 
@@ -281,8 +281,7 @@ impl Server {
             let outcome = plan.outcome();
             self.end_copy(ctx, handle, Ok(outcome));
         } else if copying.ended {
-            let error = failure(ErrorCode::Unavailable, "the source sent too little");
-            self.end_copy(ctx, handle, Err(error));
+            self.ask_source(ctx, handle);
         }
     }
 

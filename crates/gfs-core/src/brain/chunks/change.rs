@@ -108,6 +108,12 @@ impl Change {
         }
     }
 
+    /// The number under which this server takes part in an attempt, if it does.
+    pub(super) fn asks(&self, server: ServerNumber) -> Option<u64> {
+        let asked = self.stage != Stage::Waiting && self.asked.iter().any(|a| a.server == server);
+        asked.then_some(self.next)
+    }
+
     /// Whether it waits for servers, and a client waits for it.
     pub(super) fn is_blocked(&self) -> bool {
         self.stage == Stage::Waiting && self.lease
@@ -455,8 +461,15 @@ impl Chunks {
         let next = change.next;
         let behind: SmallVec<[ServerNumber; 4]> =
             change.asked.iter().filter(|a| !a.equal).map(|a| a.server).collect();
-        let others: SmallVec<[ServerNumber; 4]> =
-            change.asked.iter().filter(|a| a.equal && a.server != best).map(|a| a.server).collect();
+        // Blocks that the best one cannot read may be found with any other; the checksums of the
+        // best one say what they must be.
+        let mut others: SmallVec<[(bool, ServerNumber); 4]> = change
+            .asked
+            .iter()
+            .filter(|a| a.server != best)
+            .map(|a| (!a.equal, a.server))
+            .collect();
+        others.sort_unstable();
         if behind.is_empty() || self.config.mistakes.has(Mistake::GrantsBeforeAllMembersAnswered) {
             self.conclude(now, handle, out);
             return;
@@ -464,7 +477,7 @@ impl Chunks {
         let equalize = pb::Equalize {
             next,
             source: self.locations([best]).pop(),
-            others: self.locations(others),
+            others: Vec::new(),
             length: answer.length,
             serial: answer.serial,
             inode: slot.inode,
@@ -473,7 +486,10 @@ impl Chunks {
             goal: Some(super::commands::copies(slot.copies)),
         };
         for server in behind {
-            let body = Body::Equalize(equalize.clone());
+            let mut equalize = equalize.clone();
+            let rest = others.iter().map(|(_, s)| *s).filter(|s| *s != server);
+            equalize.others = self.locations(rest);
+            let body = Body::Equalize(equalize);
             if !self.send(server, handle, Purpose::Equalize { next }, body, out) {
                 self.member_failed(now, handle, server, next, "it takes no commands", out);
                 return;
@@ -721,7 +737,9 @@ fn best(asked: &[Asked], version: u64) -> Option<(ServerNumber, Answer)> {
         .filter_map(|a| a.answer.map(|answer| (a.server, answer)))
         .filter(|(_, answer)| answer.complete == version)
         .max_by_key(|(server, a)| {
+            // What was acknowledged is on every complete copy: an undamaged one loses nothing.
             let kept = if a.suspect { a.fsynced } else { (u64::MAX, a.serial) };
-            (!a.suspect, kept, a.length, !a.damaged, std::cmp::Reverse(*server))
+            let sound = !a.suspect && !a.damaged;
+            (!a.suspect, sound, kept, a.length, !a.damaged, std::cmp::Reverse(*server))
         })
 }

@@ -56,6 +56,18 @@ impl Chunks {
         self.send(server, handle, purpose, Body::Grant(grant), out)
     }
 
+    /// Repeats the Grants to a server whose results nobody heard.
+    pub(super) fn send_owed_grants(&mut self, server: ServerNumber, out: &mut Outbox) {
+        let range = (server, ChunkHandle(0))..=(server, ChunkHandle(u64::MAX));
+        let owed: Vec<ChunkHandle> = self.grants_owed.range(range).map(|(_, h)| *h).collect();
+        for handle in owed {
+            let member = self.table.get(handle).is_some_and(|slot| slot.is_member(server));
+            if !member || self.send_grant(server, handle, out) {
+                self.grants_owed.remove(&(server, handle));
+            }
+        }
+    }
+
     /// A command was carried out or refused. What does not answer a command under way is ignored:
     /// it comes twice, or from an older term or session.
     pub fn result(

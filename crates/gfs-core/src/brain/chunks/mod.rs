@@ -480,13 +480,8 @@ impl Chunks {
         self.last_tick = now.mono;
         self.sweep(now);
         self.check_caution(now, out);
-        let owed = std::mem::take(&mut self.grants_owed);
-        for (server, handle) in owed {
-            let member = self.table.get(handle).is_some_and(|slot| slot.is_member(server));
-            let there = self.servers.get(server).is_some_and(|s| s.is_reported());
-            if member && there && !self.send_grant(server, handle, out) {
-                self.grants_owed.insert((server, handle));
-            }
+        for server in self.grants_owed.iter().map(|(server, _)| *server).collect::<BTreeSet<_>>() {
+            self.send_owed_grants(server, out);
         }
         self.tick_changes(now, out);
         self.tick_repair(now, whole_second, out);

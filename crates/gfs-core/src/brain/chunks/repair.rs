@@ -198,8 +198,9 @@ impl Chunks {
                 StrayKind::Stale | StrayKind::Damaged => {}
             }
         }
-        if !changing && (ready > 0 || (stale.is_some() && !slot.lease && slot.good() > 0)) {
-            if self.changes.len() >= MAX_CHANGES {
+        let idle = stale.is_some() && !slot.lease && slot.good() > 0;
+        if (!changing && (ready > 0 || idle)) || (blocked && ready > 0) {
+            if !changing && self.changes.len() >= MAX_CHANGES {
                 return Seen::Busy;
             }
             let include = if ready > 0 { None } else { stale };
@@ -263,12 +264,12 @@ impl Chunks {
         stale: Option<ServerNumber>,
         out: &mut Outbox,
     ) -> Seen {
-        if self.changes.contains_key(&handle) {
-            return Seen::Stuck;
-        }
         if stale.is_some() {
             self.begin_change(now, handle, stale, out);
             return Seen::Settled;
+        }
+        if self.changes.contains_key(&handle) {
+            return Seen::Stuck;
         }
         // A damaged copy gives way to a fresh one on the same server: first it leaves the
         // members, then it is deleted, then the server is a target as any other.

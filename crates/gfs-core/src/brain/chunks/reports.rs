@@ -163,6 +163,7 @@ impl Chunks {
                 held.push(replica.handle);
             }
         }
+        self.send_owed_grants(server, out);
         held.sort_unstable();
         let lost: Vec<ChunkHandle> = self
             .table
@@ -234,10 +235,11 @@ impl Chunks {
         }
         let kind = if !member || !complete {
             if member && replica.promised == slot.version {
-                // Made equal under this number; only its Grant was lost. It is sent again, and
-                // the replica is no stray.
-                self.send_grant_again(server, handle, out);
-                return false;
+                // Made equal under this number; only its Grant was lost. It is sent again, before
+                // anything else.
+                self.set_holds(handle, server, true);
+                self.grants_owed.insert((server, handle));
+                return true;
             }
             if replica.complete != 0 {
                 self.leave_out(server, handle, slot.version);
@@ -254,13 +256,5 @@ impl Chunks {
         self.set_holds(handle, server, false);
         self.add_stray(handle, server, Stray::new(kind, replica.complete, replica.promised));
         false
-    }
-
-    /// Repeats a Grant whose result nobody heard. Commands may not be open yet: then the tick does
-    /// it.
-    fn send_grant_again(&mut self, server: ServerNumber, handle: ChunkHandle, out: &mut Outbox) {
-        if !self.send_grant(server, handle, out) {
-            self.grants_owed.insert((server, handle));
-        }
     }
 }

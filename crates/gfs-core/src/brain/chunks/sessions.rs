@@ -202,6 +202,7 @@ impl Chunks {
         server.left_out.clear();
         let Some(session) = server.session.take() else { return };
         self.servers.unbind(session.id);
+        self.grants_owed.retain(|(server, _)| *server != number);
         out.ended.push(session.id);
         self.lost(now, number, session.pending.into_values(), out);
     }
@@ -276,6 +277,7 @@ impl Chunks {
 
     /// A server takes commands again, or its report is complete: what waited for it goes on.
     pub(super) fn server_usable(&mut self, now: Now, number: ServerNumber, out: &mut Outbox) {
+        self.send_owed_grants(number, out);
         if self.is_usable(number) {
             self.retry_stuck();
             self.retry_changes(now, out);

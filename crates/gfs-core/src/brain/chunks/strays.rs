@@ -115,6 +115,10 @@ impl Chunks {
         let fresh = self.table.get(handle).unwrap_or(slot);
         self.incidents.damage(now, server, handle, &fresh, what);
         self.refresh(now, handle);
+        // What it answered in a change under way does not hold any more.
+        if let Some(next) = self.changes.get(&handle).and_then(|change| change.asks(server)) {
+            self.member_failed(now, handle, server, next, "its copy is damaged", out);
+        }
     }
 
     /// Copies that can be relied on now: reported in the present sessions of servers that beat.

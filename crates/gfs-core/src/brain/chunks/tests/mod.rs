@@ -1,5 +1,7 @@
 //! The chunk side with its servers played by hand.
 
+#[cfg(feature = "planted-mistakes")]
+mod mistakes;
 mod model;
 mod random;
 mod story;

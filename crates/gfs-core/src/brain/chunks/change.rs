@@ -278,16 +278,27 @@ impl Chunks {
             .map(|(s, stray)| (s, stray.kind))
             .collect();
         if chosen.is_empty() {
-            // All that is left may be copies that a power loss or damage made doubtful: better
-            // than none, once nobody else can come.
+            // All that is left may be copies that a power loss or damage made doubtful. A sound one
+            // may still come back, and would be stale then: so they count only when every member
+            // is known to have none, or, after a power loss, dead.
+            let away = |s: ServerNumber| {
+                self.servers.get(s).is_some_and(|s| s.is_unknown(now) || s.watch.is_doubtful())
+            };
+            if slot.good() > 0 || slot.members().any(away) {
+                return None;
+            }
+            let some_dead = slot.members().any(|s| self.is_dead(s));
             let last: SmallVec<[ServerNumber; 4]> = strays
                 .iter()
-                .filter(|(s, kind)| {
-                    matches!(kind, StrayKind::Suspect | StrayKind::Damaged) && slot.is_member(*s)
+                .filter(|(s, _)| slot.is_member(*s))
+                .filter(|(_, kind)| match kind {
+                    StrayKind::Suspect => true,
+                    StrayKind::Damaged => !some_dead,
+                    StrayKind::Stale | StrayKind::Filled => false,
                 })
                 .map(|(s, _)| *s)
                 .collect();
-            if last.is_empty() || slot.members().any(unknown) {
+            if last.is_empty() {
                 return None;
             }
             return Some(last.into_iter().map(|s| asked(s, true)).collect());

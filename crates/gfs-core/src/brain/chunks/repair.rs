@@ -357,9 +357,16 @@ impl Chunks {
         handle: ChunkHandle,
         target: ServerNumber,
         outcome: Result<Option<&pb::ReplicaState>, &pb::ErrorDetail>,
+        state: Option<&pb::ReplicaState>,
         out: &mut Outbox,
     ) {
         let known = self.clone_ended(handle, target);
+        if let (Err(_), Some(state)) = (outcome, state)
+            && state.complete.max(state.promised) > 0
+        {
+            // Refused for the sake of a replica that is there.
+            self.found_stale(now, handle, target, state.complete, state.promised);
+        }
         match outcome {
             Ok(state) => {
                 let promised = state.map_or(0, |s| s.promised);

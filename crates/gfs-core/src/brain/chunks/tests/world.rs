@@ -2,6 +2,7 @@
 //! invariants are checked after every event.
 
 use super::model::{Host, carry_out};
+use crate::brain::chunks::strays::StrayKind;
 use crate::brain::chunks::{
     ChunkInfo, Chunks, ChunksConfig, Outbox, Waiter, WaiterKind, report_digest,
 };
@@ -532,7 +533,10 @@ impl World {
         let goal = usize::from(self.known[&handle].info.copies);
         let held = host.replicas.get(&handle).cloned().unwrap_or_default();
         let live: Vec<u32> = self.chunks_live(handle);
-        let enough = if held.damaged { (goal - 1).clamp(1, 2) } else { goal };
+        // What the server itself found damaged gives way to a fresh copy.
+        let stray = self.chunks.strays.get(&(ChunkHandle(handle), ServerNumber(number)));
+        let condemned = stray.is_some_and(|s| s.kind == StrayKind::Damaged);
+        let enough = if condemned { (goal - 1).clamp(1, 2) } else { goal };
         let fresh = held.complete == 0 && held.promised == 0;
         if live.iter().filter(|n| **n != number).count() < enough && !fresh {
             self.broken.push(format!(

@@ -78,6 +78,7 @@ impl Drop for RawServer {
 
 /// A chain of three, the first one dialled.
 pub(crate) struct RawChain {
+    directory: PathBuf,
     servers: Vec<RawServer>,
 }
 
@@ -94,7 +95,7 @@ impl RawChain {
             servers.push(server);
         }
         servers.reverse();
-        Ok(Self { servers })
+        Ok(Self { directory: directory.to_owned(), servers })
     }
 
     /// `clients` threads write a file of `bytes` each.
@@ -107,6 +108,17 @@ impl RawChain {
     pub(crate) fn read(&self, clients: usize, bytes: u64) -> anyhow::Result<Rate> {
         let address = self.servers.first().context("no servers")?.address;
         self.timed(clients, bytes, |client| receive(address, client, bytes))
+    }
+
+    /// Removes the files that these clients wrote.
+    pub(crate) fn remove(&self, clients: usize) -> anyhow::Result<()> {
+        for number in 0..3 {
+            for client in 0..clients {
+                let path = self.directory.join(format!("raw-{number}/client-{client}"));
+                std::fs::remove_file(path)?;
+            }
+        }
+        Ok(())
     }
 
     fn timed(

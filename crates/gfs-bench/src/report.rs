@@ -112,8 +112,7 @@ fn figure(value: f64) -> String {
 /// The table for people.
 pub(crate) fn table(rows: &[Row]) -> String {
     let head = ["", "measured", "baseline", "to reach", ""].map(str::to_owned);
-    let lines: Vec<[String; 5]> =
-        std::iter::once(head).chain(rows.iter().map(Row::line)).collect();
+    let lines: Vec<[String; 5]> = std::iter::once(head).chain(rows.iter().map(Row::line)).collect();
     let mut widths = [0; 5];
     for line in &lines {
         for (width, cell) in widths.iter_mut().zip(line) {

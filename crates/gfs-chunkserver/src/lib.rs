@@ -1,7 +1,30 @@
 //! The chunkserver: chunk store, data streams, cloning, heartbeats.
 //!
 //! [`store`] keeps chunks on a volume, over the file operations of [`files`]. Both are plain
-//! blocking code; what listens on the network calls them from threads that may block.
+//! blocking code. [`ChunkServer`] is the shell around the replicas' state machines of
+//! `gfs_core::replica`: it turns streams ([`push`], [`read`], [`copy`]), the masters' sessions
+//! ([`session`], [`heartbeat`]) and the disk ([`disk`]) into events and carries out what the
+//! machines want done ([`chunks`]).
 
+mod chunks;
+mod commands;
+mod confirmed;
+mod copy;
+mod credit;
+mod disk;
+mod fetch;
 pub mod files;
+pub mod flags;
+mod handshake;
+mod heartbeat;
+mod io_age;
+mod metrics;
+mod node;
+mod push;
+mod read;
+mod server;
+mod session;
 pub mod store;
+mod upkeep;
+
+pub use server::{ChunkServer, Config, Parts};

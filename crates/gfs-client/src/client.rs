@@ -1,7 +1,9 @@
 //! The namespace: everything but the bytes.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use futures_util::{Stream, TryStreamExt as _, stream};
 use gfs_proto::v1 as pb;
 use gfs_proto::v1::rpc::admin_client::AdminClient;
 use gfs_proto::v1::rpc::metadata_client::MetadataClient;
@@ -18,6 +20,7 @@ use crate::write::Buffers;
 #[derive(Clone)]
 pub struct Client {
     pub(crate) inner: Arc<Inner>,
+    pub(crate) deadline: Duration,
 }
 
 pub(crate) struct Inner {
@@ -47,7 +50,7 @@ pub struct Page {
 macro_rules! ask {
     ($client:expr, $service:ident, $method:ident, $request:expr) => {{
         let request = $request;
-        $client.inner.masters.call(move |channel| {
+        $client.inner.masters.call($client.deadline, move |channel| {
             let request = request.clone();
             async move { $service::new(channel).$method(request).await }
         })
@@ -92,7 +95,7 @@ impl Client {
                 .map_err(|error| fail(ErrorCode::Internal, &error.to_string()))?,
         };
         let client_id = random.next_u64().max(1);
-        let masters = Masters::new(dialer.clone(), endpoints, client_id, options.deadline);
+        let masters = Masters::new(dialer.clone(), endpoints, client_id);
         if let Some(cluster) = options.cluster {
             masters.set_cluster(cluster);
         }
@@ -101,8 +104,9 @@ impl Client {
             protocol_version: PROTOCOL_VERSION,
             place: Some(options.place.clone()),
         };
+        let deadline = options.deadline;
         let answer = masters
-            .call(|channel| {
+            .call(deadline, |channel| {
                 let request = request.clone();
                 async move { MetadataClient::new(channel).connect(request).await }
             })
@@ -126,7 +130,17 @@ impl Client {
         masters.saw_epoch(answer.epoch);
         masters.learn(answer.master_addresses);
         let buffers = Arc::new(Buffers::default());
-        Ok(Self { inner: Arc::new(Inner { masters, dialer, options, geometry, buffers }) })
+        Ok(Self {
+            inner: Arc::new(Inner { masters, dialer, options, geometry, buffers }),
+            deadline,
+        })
+    }
+
+    /// The same client with another deadline for its calls and for the files opened through it; see
+    /// [`ClientOptions::deadline`].
+    #[must_use]
+    pub fn with_deadline(&self, deadline: Duration) -> Self {
+        Self { inner: Arc::clone(&self.inner), deadline }
     }
 
     /// The cluster's id.
@@ -141,13 +155,20 @@ impl Client {
         self.inner.geometry
     }
 
-    /// Attributes of a file or directory, as of the last close, sync or full chunk of its writer.
+    /// Attributes of a file or directory. Of a file that somebody writes, the length is what its
+    /// servers acknowledged; if they cannot be asked in time, what the master was told last.
     ///
     /// # Errors
     /// `NOT_FOUND`, `NOT_A_DIRECTORY`.
     pub async fn stat(&self, path: &str) -> Result<pb::Attributes> {
         let response = self.stat_response(path).await?;
-        required(response.attributes, "stat", path)
+        let mut attributes = required(response.attributes, "stat", path)?;
+        if let Some(last) = response.last.filter(|_| attributes.open_for_write)
+            && let Some(length) = self.inner.confirmed_length(&last).await
+        {
+            attributes.length = attributes.length.max(last.start + u64::from(length));
+        }
+        Ok(attributes)
     }
 
     pub(crate) async fn stat_response(&self, path: &str) -> Result<pb::StatResponse> {
@@ -212,6 +233,38 @@ impl Client {
                 _ => return Ok(entries),
             }
         }
+    }
+
+    /// The entries of a directory, in byte order of their names, asked for page by page as they are
+    /// taken.
+    ///
+    /// ```no_run
+    /// # async fn example(client: gfs_client::Client) -> gfs_client::Result<()> {
+    /// use futures_util::TryStreamExt as _;
+    ///
+    /// let mut entries = std::pin::pin!(client.entries("/logs"));
+    /// while let Some(entry) = entries.try_next().await? {
+    ///     println!("{}", entry.name);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// An item is an error where a page cannot be had: `NOT_FOUND`, `NOT_A_DIRECTORY`.
+    pub fn entries(&self, path: &str) -> impl Stream<Item = Result<pb::Entry>> + Send + use<> {
+        let (client, path) = (self.clone(), path.to_owned());
+        let pages = stream::try_unfold(Some(String::new()), move |after| {
+            let (client, path) = (client.clone(), path.clone());
+            async move {
+                let Some(after) = after else { return Ok(None) };
+                let page = client.list_page(&path, &after, 0).await?;
+                let last = page.entries.last().filter(|_| page.more);
+                let next = last.map(|entry| entry.name.clone());
+                Ok(Some((stream::iter(page.entries.into_iter().map(Ok)), next)))
+            }
+        });
+        pages.try_flatten()
     }
 
     /// Makes a directory in an existing one.
@@ -360,6 +413,18 @@ impl Client {
         ask!(self, AdminClient, status, request)
             .await
             .map_err(|detail| Error::of(detail, "ask the status of", "the cluster"))
+    }
+
+    /// Every chunkserver the cluster knows.
+    ///
+    /// # Errors
+    /// `UNAVAILABLE` when no master leads.
+    pub async fn servers(&self) -> Result<Vec<pb::ServerStatus>> {
+        let request = pb::ListServersRequest { header: Some(self.inner.masters.header()) };
+        let answer = ask!(self, AdminClient, list_servers, request).await;
+        let answer =
+            answer.map_err(|detail| Error::of(detail, "list the servers of", "the cluster"))?;
+        Ok(answer.servers)
     }
 
     /// Checks namespace, chunk table and reports against each other, below `path`. Changes nothing.

@@ -65,6 +65,34 @@ impl Error {
         &self.subject
     }
 
+    /// Whether the same call may succeed later, unchanged.
+    #[must_use]
+    pub const fn is_retryable(&self) -> bool {
+        self.code.is_retryable()
+    }
+
+    /// What may help, where something is known to.
+    #[must_use]
+    pub const fn advice(&self) -> Option<&'static str> {
+        use ErrorCode as E;
+        Some(match self.code {
+            E::Busy => "another client writes the file: wait until it closes it",
+            E::Conflict => "somebody changed it meanwhile: look again and repeat",
+            E::NotLeader | E::NotReady | E::Unavailable => {
+                "see whether masters and chunkservers run, and try again"
+            }
+            E::DeadlineExceeded => "try again, or give more time",
+            E::WrongCluster => "the endpoint belongs to another cluster than the one asked for",
+            E::WrongProtocol => "use a client of the cluster's release",
+            E::TooFewServers => "start more chunkservers, or ask for fewer copies",
+            E::NoSpace => "remove something, or add chunkservers",
+            E::Corrupt => "try again: damaged copies are repaired from good ones",
+            E::DataLost => "bring back the servers that hold the other copies, or restore a backup",
+            E::Sealed => "open the file again to go on",
+            _ => return None,
+        })
+    }
+
     /// Why it failed.
     #[must_use]
     pub fn message(&self) -> &str {

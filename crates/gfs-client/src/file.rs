@@ -25,9 +25,9 @@ use crate::write::{Command, Writer};
 /// an error of the kind [`Unsupported`](io::ErrorKind::Unsupported), as does a write elsewhere than
 /// at the end. Errors of these traits hold an [`Error`] with the code.
 ///
-/// **Writing.** Data handed in goes to the servers at once, up to
-/// [`ClientOptions::write_window`](crate::ClientOptions::write_window) ahead of their
-/// acknowledgement. After a flush, [`sync`](Self::sync) or [`close`](Self::close) all of it is on
+/// **Writing.** Small writes are collected up to 1 MiB, or until a flush; then data goes to the
+/// servers at once, up to [`ClientOptions::write_window`](crate::ClientOptions::write_window) ahead
+/// of their acknowledgement. After a flush, [`sync`](Self::sync) or [`close`](Self::close) all of it is on
 /// every replica, on at least two servers (one where the goal is one): it survives the death of any
 /// process, not yet the loss of power of all of them at once. `sync` and `close` also record the
 /// length at the master.
@@ -206,7 +206,7 @@ impl File {
         }
     }
 
-    /// Appends bytes without copying them. Returns when they are on their way; waits while too much
+    /// Appends bytes without copying them, at once: they are not collected. Returns when they are on their way; waits while too much
     /// is.
     ///
     /// # Errors

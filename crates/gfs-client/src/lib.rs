@@ -3,22 +3,7 @@
 //! [`Client`] has the namespace and opens files; [`File`] has the bytes.
 //!
 //! ```no_run
-//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-//! use gfs_client::{Client, ClientOptions};
-//! use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-//!
-//! let client = Client::connect(["127.0.0.1:7000"], ClientOptions::default()).await?;
-//! client.mkdir_all("/logs").await?;
-//!
-//! let mut file = client.create("/logs/today").await?;
-//! file.write_all(b"hello").await?;
-//! file.close().await?;
-//!
-//! let mut text = String::new();
-//! client.open("/logs/today").await?.read_to_string(&mut text).await?;
-//! assert_eq!(text, "hello");
-//! # Ok(())
-//! # }
+#![doc = include_str!("../examples/hello.rs")]
 //! ```
 //!
 //! Every call has a deadline ([`ClientOptions::deadline`]) within which it is tried again wherever

@@ -31,7 +31,6 @@ pub(crate) struct Masters {
     pub(crate) client_id: u64,
     cluster: Mutex<Option<ClusterId>>,
     sequences: Mutex<Sequences>,
-    deadline: Duration,
 }
 
 #[derive(Debug)]
@@ -50,12 +49,7 @@ struct Sequences {
 }
 
 impl Masters {
-    pub(crate) fn new(
-        dialer: Dialer,
-        endpoints: Vec<String>,
-        client_id: u64,
-        deadline: Duration,
-    ) -> Self {
+    pub(crate) fn new(dialer: Dialer, endpoints: Vec<String>, client_id: u64) -> Self {
         Self {
             dialer,
             addresses: Mutex::new(Addresses { all: endpoints, current: 0 }),
@@ -63,7 +57,6 @@ impl Masters {
             client_id,
             cluster: Mutex::new(None),
             sequences: Mutex::default(),
-            deadline,
         }
     }
 
@@ -119,16 +112,17 @@ impl Masters {
         }
     }
 
-    /// Calls the leader: asks wherever it may be, again and again, until it answers or the deadline
-    /// passes. `call` sends the same message each time, so a mutation takes effect once.
+    /// Calls the leader: asks wherever it may be, again and again, until it answers or `patience` is
+    /// over. `call` sends the same message each time, so a mutation takes effect once.
     pub(crate) async fn call<T, F>(
         &self,
+        patience: Duration,
         mut call: impl FnMut(Channel) -> F,
     ) -> Result<T, pb::ErrorDetail>
     where
         F: Future<Output = Result<Response<T>, Status>>,
     {
-        let deadline = Instant::now() + self.deadline;
+        let deadline = Instant::now() + patience;
         let mut pause = FIRST_PAUSE;
         let mut tries = 0_usize;
         let mut last = pb::ErrorDetail::new(ErrorCode::Unavailable, "no master was asked");
@@ -163,18 +157,20 @@ impl Masters {
                 ErrorCode::NotLeader | ErrorCode::NotReady | ErrorCode::Unavailable => {
                     self.go_on(&address);
                 }
+                // Servers may be on their way back, as they are when the master was restarted.
+                ErrorCode::TooFewServers => tries = tries.next_multiple_of(known),
                 _ => return Err(detail),
             }
             let wait = Duration::from_millis(u64::from(detail.retry_after_ms)).max(pause);
             last = better(last, detail);
             if tries.is_multiple_of(known) {
                 if Instant::now() + wait >= deadline {
-                    return Err(give_up(last, self.deadline));
+                    return Err(give_up(last, patience));
                 }
                 sleep(wait).await;
                 pause = (pause * 2).min(LONGEST_PAUSE);
             } else if Instant::now() >= deadline {
-                return Err(give_up(last, self.deadline));
+                return Err(give_up(last, patience));
             }
         }
     }
@@ -227,6 +223,9 @@ fn better(last: pb::ErrorDetail, new: pb::ErrorDetail) -> pb::ErrorDetail {
 }
 
 fn give_up(last: pb::ErrorDetail, deadline: Duration) -> pb::ErrorDetail {
+    if last.error_code() == ErrorCode::TooFewServers {
+        return last;
+    }
     let message = format!(
         "no leading master answered within {} s; check that the masters run and the endpoint is \
          right; the last answer was: {}",
@@ -248,14 +247,14 @@ mod tests {
 
     use super::*;
 
-    fn masters(endpoints: &[&str], deadline: Duration) -> Masters {
+    fn masters(endpoints: &[&str]) -> Masters {
         let dialer = Dialer::new(Arc::new(TcpConnector), Config::default());
-        Masters::new(dialer, endpoints.iter().map(|e| (*e).to_owned()).collect(), 7, deadline)
+        Masters::new(dialer, endpoints.iter().map(|e| (*e).to_owned()).collect(), 7)
     }
 
     #[tokio::test]
     async fn sequences_are_answered_in_any_order() {
-        let masters = masters(&["127.0.0.1:1"], Duration::from_secs(1));
+        let masters = masters(&["127.0.0.1:1"]);
         let first = masters.mutation();
         let second = masters.mutation();
         assert_eq!((first.header.sequence, second.header.sequence), (1, 2));
@@ -268,10 +267,10 @@ mod tests {
 
     #[tokio::test]
     async fn a_hint_leads_to_the_leader() {
-        let masters = masters(&["127.0.0.1:1"], Duration::from_secs(5));
+        let masters = masters(&["127.0.0.1:1"]);
         let mut asked = Vec::new();
         let answer = masters
-            .call(|_| {
+            .call(Duration::from_secs(5), |_| {
                 asked.push(masters.current().0);
                 let first = asked.len() == 1;
                 async move {
@@ -291,10 +290,29 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn too_few_servers_are_waited_for_and_told_at_the_end() {
+        let masters = masters(&["127.0.0.1:1", "127.0.0.1:2"]);
+        let too_few = || gfs_proto::status_of(&pb::ErrorDetail::new(ErrorCode::TooFewServers, "0"));
+        let mut asked = 0;
+        let answer = masters
+            .call(Duration::from_secs(5), |_| {
+                asked += 1;
+                let enough = asked == 3;
+                async move { if enough { Ok(Response::new(42)) } else { Err(too_few()) } }
+            })
+            .await;
+        assert_eq!(answer, Ok(42));
+        let answer: Result<(), _> =
+            masters.call(Duration::from_millis(300), |_| async { Err(too_few()) }).await;
+        let detail = answer.expect_err("there are never enough");
+        assert_eq!(detail.error_code(), ErrorCode::TooFewServers);
+    }
+
+    #[tokio::test]
     async fn waiting_ends_with_the_deadline_and_the_last_answer() {
-        let masters = masters(&["127.0.0.1:1", "127.0.0.1:2"], Duration::from_millis(300));
+        let masters = masters(&["127.0.0.1:1", "127.0.0.1:2"]);
         let answer: Result<(), _> = masters
-            .call(|_| async {
+            .call(Duration::from_millis(300), |_| async {
                 let detail = pb::ErrorDetail::new(ErrorCode::NotReady, "loading");
                 Err(gfs_proto::status_of(&detail))
             })

@@ -95,7 +95,7 @@ impl Client {
         };
         inner
             .masters
-            .call(|channel| {
+            .call(self.deadline, |channel| {
                 let request = request.clone();
                 async move { MetadataClient::new(channel).create(request).await }
             })
@@ -165,7 +165,7 @@ impl Client {
         };
         let response = inner
             .masters
-            .call(|channel| {
+            .call(self.deadline, |channel| {
                 let request = request.clone();
                 async move { MetadataClient::new(channel).open(request).await }
             })

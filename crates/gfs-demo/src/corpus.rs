@@ -15,7 +15,7 @@ const LEAST_FILES: usize = 2_000;
 const LARGE: u64 = 128 << 20;
 /// What is taken beyond that.
 const SMALL: u64 = 256 << 10;
-const SMALL_FILES: usize = 4_000;
+const SMALL_FILES: usize = 2_000;
 
 /// A file's content, by its SHA-256.
 pub type Fingerprint = [u8; 32];
@@ -90,22 +90,44 @@ impl Corpus {
         self.files.iter().max_by_key(|file| file.bytes).context("the corpus is empty")
     }
 
+    /// The files that are not small, which are most of the bytes.
+    #[must_use]
+    pub fn large_files(&self) -> Self {
+        let files: Vec<_> = self.files.iter().filter(|f| f.bytes > SMALL).cloned().collect();
+        let directories = directories_of(&files);
+        Self { files, directories }
+    }
+
+    /// The places of all files: of the largest one, then of the others in the order of their names.
+    #[must_use]
+    pub fn largest_first(&self) -> Vec<usize> {
+        let largest =
+            (0..self.files.len()).max_by_key(|place| self.files.get(*place).map(|file| file.bytes));
+        largest.into_iter().chain((0..self.files.len()).filter(|p| Some(*p) != largest)).collect()
+    }
+
     fn read(chosen: Vec<Candidate>) -> anyhow::Result<Self> {
         let mut files = Vec::with_capacity(chosen.len());
         for Candidate { source, name, .. } in chosen {
             let (bytes, fingerprint) = fingerprint(&source)?;
             files.push(InputFile { source, name, bytes, fingerprint });
         }
-        let mut directories: Vec<String> = Vec::new();
-        for file in &files {
-            for (end, _) in file.name.match_indices('/') {
-                directories.push(file.name.chars().take(end).collect());
-            }
-        }
-        directories.sort();
-        directories.dedup();
+        let directories = directories_of(&files);
         Ok(Self { files, directories })
     }
+}
+
+/// All directories the files lie in, parents before children.
+fn directories_of(files: &[InputFile]) -> Vec<String> {
+    let mut directories: Vec<String> = Vec::new();
+    for file in files {
+        for (end, _) in file.name.match_indices('/') {
+            directories.push(file.name.chars().take(end).collect());
+        }
+    }
+    directories.sort();
+    directories.dedup();
+    directories
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

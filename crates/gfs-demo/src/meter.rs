@@ -43,20 +43,32 @@ impl Meter {
         self.name
     }
 
+    /// Bytes to transfer.
+    #[must_use]
+    pub const fn total(&self) -> u64 {
+        self.total
+    }
+
+    /// Bytes that have passed.
+    #[must_use]
+    pub fn done(&self) -> u64 {
+        self.done.load(Ordering::Relaxed)
+    }
+
     /// The part of the bytes that has passed, in percent.
     #[must_use]
     pub fn percent(&self) -> f64 {
         if self.total == 0 {
             return 100.0;
         }
-        self.done.load(Ordering::Relaxed) as f64 * 100.0 / self.total as f64
+        self.done() as f64 * 100.0 / self.total as f64
     }
 
     /// Bytes passed so far, in MB (10⁶ bytes) for each second since the begin.
     #[must_use]
     pub fn rate(&self) -> f64 {
         let seconds = self.begun.elapsed().as_secs_f64();
-        self.done.load(Ordering::Relaxed) as f64 / 1e6 / seconds.max(1e-9)
+        self.done() as f64 / 1e6 / seconds.max(1e-9)
     }
 
     /// How long it has been under way.

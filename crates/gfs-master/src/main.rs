@@ -9,9 +9,8 @@ use gfs_master::{Master, MasterConfig};
 use gfs_process::ProcessFlags;
 use gfs_types::DEFAULT_CHUNK_SIZE;
 
-// See gfs_transport::Allocator for why.
 #[global_allocator]
-static ALLOCATOR: gfs_transport::Allocator = gfs_transport::Allocator;
+static ALLOCATOR: gfs_transport::memory::Allocator = gfs_transport::memory::Allocator;
 
 /// The master of a GFS cluster: keeps the namespace and knows where every chunk is
 ///
@@ -70,6 +69,16 @@ fn main() -> ExitCode {
             cluster_id: flags.cluster_id,
             copies: flags.copies,
         };
+        let shutdown = process.shutdown.clone();
+        process.tasks.essential("memory", async move {
+            loop {
+                tokio::select! {
+                    () = shutdown.requested() => return Ok(()),
+                    () = tokio::time::sleep(gfs_transport::memory::TRIM_INTERVAL) => {}
+                }
+                gfs_transport::memory::trim();
+            }
+        });
         Master::run(config, process).await
     })
 }

@@ -4,7 +4,7 @@ use crate::clock::{Queue, Time};
 use crate::dice::Dice;
 use crate::ledger::Ledger;
 use crate::log::Log;
-use crate::network::{Arrival, Deliveries, End, Network, Node, StreamId};
+use crate::network::{Arrival, Deliveries, End, KEEP_ALIVE, Network, Node, StreamId};
 use crate::wire::Wire;
 use gfs_core::brain::Now;
 use gfs_types::{Millis, WallMillis};
@@ -138,14 +138,12 @@ impl Context {
         for (stream, end) in self.network.streams_of((node, life)) {
             // Towards the dead nothing arrives any more: its life is over. From it, what it sent.
             let after = match how {
-                Process::Vanished if self.dice.chance(500) => None,
-                Process::Vanished => Some(self.dice.range(5_000_000, 20_000_000)),
-                _ => Some(self.dice.range(100, 2_000)),
+                Process::Vanished => self.dice.range(KEEP_ALIVE / 4, KEEP_ALIVE),
+                _ => self.dice.range(100, 2_000),
             };
-            if let Some(after) = after {
-                let deliveries = self.network.break_towards(self.now.plus(after), stream, 1 - end);
-                self.schedule(deliveries);
-            }
+            self.network.leave(stream, end);
+            let deliveries = self.network.break_towards(self.now.plus(after), stream, 1 - end);
+            self.schedule(deliveries);
         }
     }
 

@@ -163,8 +163,7 @@ impl Disk {
     pub fn apply(&mut self, handle: u64, op: &DiskOp<Bytes>) {
         match op {
             DiskOp::Create { identity, version } => {
-                let header =
-                    Header { promised: *version, complete: *version, ..Header::default() };
+                let header = Header { promised: *version, complete: *version, ..Header::default() };
                 let stored =
                     Stored { identity: *identity, header, data: Vec::new(), sums: Vec::new() };
                 self.chunks.insert(handle, stored);
@@ -206,7 +205,7 @@ fn change(stored: &mut Stored, op: &DiskOp<Bytes>) {
         }
         DiskOp::Seal => header.sealed = true,
         DiskOp::Demote => header.complete = 0,
-        DiskOp::Become(CopyOutcome { length, serial, window }) => {
+        DiskOp::Become(CopyOutcome { length, serial, window, .. }) => {
             header.length = *length;
             header.serial = *serial;
             header.window = Window::from_entries(window.entries().cloned());

@@ -18,7 +18,12 @@ impl Log {
     #[must_use]
     pub fn new(keep: bool) -> Self {
         // FNV-1a: defined by two numbers, the same on every platform and in every release.
-        Self { hash: 0xcbf2_9ce4_8422_2325, count: 0, line: String::new(), kept: keep.then(Vec::new) }
+        Self {
+            hash: 0xcbf2_9ce4_8422_2325,
+            count: 0,
+            line: String::new(),
+            kept: keep.then(Vec::new),
+        }
     }
 
     /// Appends a line.

@@ -277,7 +277,10 @@ impl Master {
                 }
                 Effect::Reply { token, result } => self.reply(ctx, token, result),
                 Effect::Send { session, command } => {
-                    ctx.note(ME, format_args!("{:x} <- {}", session.0, Wire::Command(command.clone())));
+                    ctx.note(
+                        ME,
+                        format_args!("{:x} <- {}", session.0, Wire::Command(command.clone())),
+                    );
                     if let Some(stream) = self.sessions.get(&session).and_then(|s| s.commands) {
                         ctx.send(ME, stream, Wire::Command(command));
                     }

@@ -2,9 +2,9 @@
 //!
 //! A stream is what an HTTP/2 stream over TCP is: messages of one direction arrive in order, once,
 //! or not at all; the end of a process breaks its streams, of which the peer hears soon, late, or
-//! (from a machine that vanished) only when its own patience ends. A blocked direction between two
+//! (from a machine that vanished) only when its keep-alive goes unanswered. A blocked direction between two
 //! nodes stalls what is on its way, as TCP does that sends again; a *cut* loses the rest of a
-//! stream, and each end hears of it or not.
+//! stream, and each end hears of it sooner or later.
 
 use crate::clock::Time;
 use crate::dice::Dice;
@@ -39,6 +39,9 @@ pub struct StreamId(pub u64);
 
 /// One end of a stream: the opener is 0.
 pub type End = usize;
+
+/// Microseconds after which an end knows that nobody answers at the other one.
+pub const KEEP_ALIVE: u64 = 4_000_000;
 
 /// What arrives at an end.
 #[derive(Clone, Debug)]
@@ -120,10 +123,8 @@ impl Network {
     pub fn open(&mut self, from: (Node, u32), to: (Node, u32)) -> StreamId {
         self.opened += 1;
         let id = StreamId(self.opened);
-        self.streams.insert(
-            id,
-            Stream { ends: [from, to], towards: Default::default(), open: [true; 2] },
-        );
+        self.streams
+            .insert(id, Stream { ends: [from, to], towards: Default::default(), open: [true; 2] });
         id
     }
 
@@ -140,7 +141,13 @@ impl Network {
     }
 
     /// Sends something from one end to the other.
-    pub fn send(&mut self, now: Time, stream: StreamId, from: End, mut what: Arrival) -> Deliveries {
+    pub fn send(
+        &mut self,
+        now: Time,
+        stream: StreamId,
+        from: End,
+        mut what: Arrival,
+    ) -> Deliveries {
         let weather = self.weather;
         let mut delay = self.dice.range(weather.delay.0, weather.delay.1 + 1);
         if self.dice.chance(weather.late.0) {
@@ -157,14 +164,13 @@ impl Network {
         }
         let to = 1 - from;
         if cut {
-            // The rest of both directions is lost. Each end hears of it some time, or never.
+            // The rest of both directions is lost. Each end hears of it, at the latest when nobody
+            // answers what keeps the connection alive.
             state.towards.iter_mut().for_each(|direction| direction.cut = true);
             let mut deliveries = Vec::new();
             for end in [0, 1] {
-                if self.dice.chance(700) {
-                    let at = now.plus(self.dice.range(0, 3_000_000));
-                    deliveries.extend(Self::push(state, stream, end, at, Arrival::Broken, true));
-                }
+                let at = now.plus(self.dice.range(0, KEEP_ALIVE));
+                deliveries.extend(Self::push(state, stream, end, at, Arrival::Broken, true));
             }
             return deliveries;
         }
@@ -199,10 +205,12 @@ impl Network {
         }
         let arrived = direction.queue.pop_front()?;
         if !matches!(arrived, Arrival::Message(_)) {
-            // Nothing comes after the end, and nothing can be said any more.
+            // Nothing comes after the end. The other end of a broken stream hears of it in its own
+            // time.
             let open = std::mem::replace(&mut state.open[to], false);
-            state.open[1 - to] = false;
-            self.streams.remove(&stream);
+            if !state.open[1 - to] || matches!(arrived, Arrival::Closed) {
+                self.streams.remove(&stream);
+            }
             return open.then_some(arrived);
         }
         if !state.open[to] { None } else { Some(arrived) }
@@ -216,6 +224,13 @@ impl Network {
             return Vec::new();
         }
         self.send(now, stream, end, Arrival::Closed)
+    }
+
+    /// Nobody is at this end any more.
+    pub fn leave(&mut self, stream: StreamId, end: End) {
+        if let Some(open) = self.streams.get_mut(&stream).and_then(|s| s.open.get_mut(end)) {
+            *open = false;
+        }
     }
 
     /// Tells an end that the stream broke, after `delay`, behind all that is on its way to it.
@@ -264,7 +279,8 @@ impl Network {
 
 /// Flips a bit of the payload: what checksums are for.
 fn flip(message: &mut Wire, dice: &mut Dice) {
-    if let Wire::Push(_, Some(payload)) | Wire::Piece(_, payload) | Wire::Copied(_, payload) = message
+    if let Wire::Push(_, Some(payload)) | Wire::Piece(_, payload) | Wire::Copied(_, payload) =
+        message
         && !payload.is_empty()
     {
         let mut bytes = payload.to_vec();

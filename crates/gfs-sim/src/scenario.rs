@@ -131,8 +131,14 @@ impl Scenario {
         };
         let length = dice.range(2_000, 20_000);
         scenario.calm_at = Time::of_millis(length);
-        Swarm { dice, length, servers: scenario.servers, clients: scenario.clients, faults: vec![] }
-            .draw(&mut scenario);
+        Swarm {
+            dice,
+            length,
+            servers: scenario.servers,
+            clients: scenario.clients,
+            faults: vec![],
+        }
+        .draw(&mut scenario);
         scenario
     }
 }
@@ -164,19 +170,16 @@ impl Swarm {
         if self.dice.chance(250) {
             self.disks();
         }
-        if self.dice.chance(150) {
-            let server = self.dice.index(self.servers);
-            let at = self.moment();
-            // Only where another disk can take its place.
-            if self.servers > 3 {
-                self.faults.push((at, Fault::Lose(server)));
-            }
-        }
         if self.dice.chance(100) && self.clients > 1 {
             let (client, at) = (self.dice.index(self.clients), self.moment());
             self.faults.push((at, Fault::Kill(Node::Client(client), Process::Killed)));
         }
-        if self.dice.chance(100) {
+        // A copy that rots unseen and another that is lost: what two copies do not survive.
+        let kind = self.dice.range(0, 1000);
+        if kind < 150 && self.servers > 3 {
+            let (server, at) = (self.dice.index(self.servers), self.moment());
+            self.faults.push((at, Fault::Lose(server)));
+        } else if kind >= 900 {
             for _ in 0..self.dice.range(1, 4) {
                 let (server, at) = (self.dice.index(self.servers), self.moment());
                 self.faults.push((at, Fault::Rot(server)));
@@ -201,7 +204,8 @@ impl Swarm {
             weather.delay = (100, [2_000, 20_000, 60_000][self.dice.index(3)]);
         }
         if self.dice.chance(250) {
-            weather.late = (self.dice.range(1, 20), [20_000, 300_000, 3_000_000][self.dice.index(3)]);
+            weather.late =
+                (self.dice.range(1, 20), [20_000, 300_000, 3_000_000][self.dice.index(3)]);
         }
         if self.dice.chance(300) {
             weather.cut = [20, 100, 500][self.dice.index(3)];

@@ -37,9 +37,10 @@ impl Steps {
                     0
                 }
             };
-            let written = servers.iter().enumerate().find_map(|(at, server)| {
-                server.written(least).map(|members| (at, members))
-            });
+            let written = servers
+                .iter()
+                .enumerate()
+                .find_map(|(at, server)| server.written(least).map(|members| (at, members)));
             let node = match (step.whom, &written, self.last) {
                 (Whom::Same, _, Some((_, node))) => node,
                 (Whom::Master, Some(_), _) => Node::Master,

@@ -134,7 +134,9 @@ fn response(f: &mut fmt::Formatter<'_>, response: &Response) -> fmt::Result {
         Response::Register(r) => write!(f, "registered {} session {:x}", r.server, r.session),
         Response::Sync(r) => write!(f, "synced {:?}", r.attributes.as_ref().map(|a| a.length)),
         Response::Close(r) => write!(f, "closed {:?}", r.attributes.as_ref().map(|a| a.length)),
-        Response::Stat(r) => write!(f, "stat {:?}", r.attributes.as_ref().map(|a| (a.inode, a.length))),
+        Response::Stat(r) => {
+            write!(f, "stat {:?}", r.attributes.as_ref().map(|a| (a.inode, a.length)))
+        }
         Response::Rename(_) => f.write_str("renamed"),
         Response::Remove(_) => f.write_str("removed"),
         Response::Mkdir(_) => f.write_str("made"),
@@ -155,7 +157,11 @@ fn command(f: &mut fmt::Formatter<'_>, c: &pb::Command) -> fmt::Result {
         Some(Body::Prepare(p)) => write!(f, "prepare v{} next {}", p.version, p.next),
         Some(Body::Equalize(e)) => {
             let source = e.source.as_ref().map_or(0, |s| s.server);
-            write!(f, "equalize next {} from {source} length {} serial {}", e.next, e.length, e.serial)
+            write!(
+                f,
+                "equalize next {} from {source} length {} serial {}",
+                e.next, e.length, e.serial
+            )
         }
         Some(Body::Clone(c)) => {
             write!(f, "clone v{} from", c.version)?;
@@ -196,7 +202,13 @@ fn from_server(f: &mut fmt::Formatter<'_>, body: &pb::server_message::Body) -> f
     match body {
         Body::Hello(hello) => write!(f, "hello of {:x}", hello.session),
         Body::Result(r) => {
-            write!(f, "result #{} {} copied {}", r.id, Outcome(r.error.as_ref().map_or(Ok("done"), Err)), r.copied)?;
+            write!(
+                f,
+                "result #{} {} copied {}",
+                r.id,
+                Outcome(r.error.as_ref().map_or(Ok("done"), Err)),
+                r.copied
+            )?;
             state(f, r.state.as_ref())
         }
         Body::Notice(n) => match &n.body {
@@ -207,7 +219,9 @@ fn from_server(f: &mut fmt::Formatter<'_>, body: &pb::server_message::Body) -> f
             Some(Notice::Unreachable(u)) => {
                 write!(f, "notice {}v{}: {} unreachable", n.handle, u.version, u.server)
             }
-            Some(Notice::WriterVanished(w)) => write!(f, "notice {}: writer {}", n.handle, w.writer),
+            Some(Notice::WriterVanished(w)) => {
+                write!(f, "notice {}: writer {}", n.handle, w.writer)
+            }
             None => f.write_str("notice"),
         },
     }
@@ -261,7 +275,9 @@ impl fmt::Display for Wire {
             Self::Beat(b) => write!(f, "beat {} of {:x}", b.sequence, b.session),
             Self::BeatReply(b) => {
                 write!(f, "beat {} epoch {} stale {}", b.sequence, b.epoch, b.stale_session)?;
-                b.left_out.iter().try_for_each(|l| write!(f, " left out {}v{}", l.handle, l.version))
+                b.left_out
+                    .iter()
+                    .try_for_each(|l| write!(f, " left out {}v{}", l.handle, l.version))
             }
             Self::FromServer(m) => from_server(f, m),
             Self::Command(c) => command(f, c),
@@ -275,7 +291,11 @@ impl fmt::Display for Wire {
             Self::Copy(c) => write!(f, "copy {}v{} {} ranges", c.handle, c.version, c.blocks.len()),
             Self::Copied(body, _) => match &**body {
                 pb::copy_reply::Body::Header(h) => {
-                    write!(f, "header complete {} length {} serial {}", h.complete, h.length, h.serial)
+                    write!(
+                        f,
+                        "header complete {} length {} serial {}",
+                        h.complete, h.length, h.serial
+                    )
                 }
                 pb::copy_reply::Body::Blocks(b) => {
                     write!(f, "blocks {} on, {} bytes", b.first, b.length)?;

@@ -158,10 +158,14 @@ impl World {
         }
         match &arrival {
             Arrival::Message(message) => {
-                self.ctx.log.line(self.ctx.now, format_args!("{node} hears #{} {message}", stream.0));
+                self.ctx
+                    .log
+                    .line(self.ctx.now, format_args!("{node} hears #{} {message}", stream.0));
             }
             Arrival::Closed | Arrival::Broken => {
-                self.ctx.log.line(self.ctx.now, format_args!("{node} hears #{} {arrival:?}", stream.0));
+                self.ctx
+                    .log
+                    .line(self.ctx.now, format_args!("{node} hears #{} {arrival:?}", stream.0));
             }
         }
         let ctx = &mut self.ctx;
@@ -286,11 +290,18 @@ impl World {
         let Some(server) = self.servers.get(at) else { return };
         let handles: Vec<u64> = server.disk.chunks.keys().copied().collect();
         let Some(handle) = self.ctx.dice.pick(&handles).copied() else { return };
+        let (files, _) = checkers::extents::of(&self.master.store);
+        let records = files.values().flat_map(|file| file.extents.iter().chain(&file.spare));
+        let Some(record) = records.into_iter().find(|record| record.handle == handle) else {
+            return;
+        };
+        let version = checkers::extents::version(record);
         let sound = self
             .servers
             .iter()
+            .filter(|server| record.members.contains(&server.disk.server))
             .filter_map(|server| server.disk.chunks.get(&handle))
-            .filter(|stored| stored.header.complete > 0 && stored.damaged().is_empty())
+            .filter(|stored| stored.header.complete == version && stored.damaged().is_empty())
             .count();
         let Some(stored) = self.servers.get_mut(at).and_then(|s| s.disk.chunks.get_mut(&handle))
         else {
@@ -348,6 +359,11 @@ impl World {
 
     /// A new client reads every file from the first to the last byte.
     fn verify(&mut self, seed: u64) {
+        // A writer that vanished keeps its right for a minute.
+        let (files, _) = checkers::extents::of(&self.master.store);
+        if files.values().any(|file| file.writer != 0) {
+            self.run_until(self.ctx.now.plus(61_000_000), |_| false);
+        }
         let mut client = self.new_client(self.clients.len(), seed);
         let files = self.ctx.ledger.certain().map(|(file, _)| file).collect();
         client.verify(&mut self.ctx, files);

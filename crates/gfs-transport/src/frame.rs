@@ -205,6 +205,9 @@ impl Decoder {
         let (mut head, mut payload) = (None, None);
         while left > 0 {
             let key = self.varint(&mut left)?;
+            if key > u64::from(u32::MAX) {
+                return Err(Error::protocol("field number out of range"));
+            }
             match (key >> 3, key & 7) {
                 (1, 2) if head.is_none() => {
                     let length = self.length(&mut left)?;
@@ -243,12 +246,15 @@ impl Decoder {
             *left -= 1;
             self.arrived.copy_to(&mut byte);
             let [byte] = byte;
+            if shift == 63 && byte > 1 {
+                break;
+            }
             value |= u64::from(byte & 0x7f) << shift;
             if byte < 0x80 {
                 return Ok(value);
             }
         }
-        Err(Error::protocol("number of more than ten bytes"))
+        Err(Error::protocol("number of more than 64 bits"))
     }
 
     /// Length of a field, of which all bytes are within the message.

@@ -86,8 +86,9 @@
 //! - **No stalls across streams.** A connection's window is as large as the windows of all streams
 //!   the pool puts on it, so streams that nobody reads cannot hold up others.
 //! - **No silent loss.** A peer that dies resets its connections; one that hangs is noticed by
-//!   unanswered PINGs within [`Config::keep_alive_interval`] + [`Config::keep_alive_timeout`]. Where
-//!   a caller must react faster it sets a timeout around `recv`; dropping the halves cancels.
+//!   unanswered PINGs within [`Config::keep_alive_interval`] + [`Config::keep_alive_timeout`]. A
+//!   stream to a process that hangs opens all the same, since its kernel still accepts. Where a
+//!   caller must react faster it sets a timeout around `recv`; dropping the halves cancels.
 //! - **Cancellation.** A client that drops its sender without `finish`, or its receiver before the
 //!   end, resets the stream; the server's `recv` and `send` then fail. The server ends a stream by
 //!   returning from its handler.

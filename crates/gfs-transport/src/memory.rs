@@ -3,7 +3,7 @@
 //! HTTP/2 receives each message into a fresh buffer of about 1 MiB. The C library's allocator maps
 //! and unmaps buffers of that size, or trims them off its heap, each time, so that every message
 //! pays for 256 page faults again: a chain of three then costs about a quarter more CPU. mimalloc
-//! keeps freed buffers mapped for a second. jemalloc does as well or a little worse and takes
+//! keeps freed buffers mapped. jemalloc does as well or a little worse and takes
 //! longer to build; the C library's with its thresholds raised is as fast, but keeps what it ever
 //! used.
 //!
@@ -24,7 +24,7 @@ use std::time::Duration;
 pub use mimalloc::MiMalloc as Allocator;
 
 /// How often [`trim`] should be called.
-pub const TRIM_INTERVAL: Duration = Duration::from_secs(1);
+pub const TRIM_INTERVAL: Duration = Duration::from_millis(250);
 
 /// Gives memory that was freed back to the system. Takes microseconds when there is none, a
 /// fraction of a millisecond per MiB when there is; does nothing useful where [`Allocator`] is not

@@ -48,7 +48,7 @@ pub struct BulkCall {
 /// Serves the bulk streams of one method. Also implemented by closures of the same shape.
 ///
 /// Each stream gets a task of its own. Returning ends the stream, after all that was sent, with the
-/// status given (OK, or code, message and details); what the client still sends is dropped. A
+/// status given (OK, or code, message and details, which are dropped beyond 8 KiB); what the client still sends is dropped. A
 /// panic resets the stream. When the client goes away the task is not stopped: `recv` and `send`
 /// fail, so that a handler can end in its own order. Only when the time to drain is over at
 /// shutdown is a handler stopped at whatever it awaits.
@@ -137,7 +137,7 @@ impl Server {
         };
         let stop_on_drop = serving.stop.clone().drop_guard();
         let room = Arc::new(Semaphore::new(self.config.max_connections));
-        let mut incoming = pin!(incoming);
+        let mut incoming = Box::pin(incoming);
         let mut shutdown = pin!(shutdown);
         let mut accepting = true;
         loop {
@@ -168,6 +168,8 @@ impl Server {
                 }
             }
         }
+        // Close the listener now: peers that dial are to be refused, not left to wait.
+        drop(incoming);
         serving.drain.cancel();
         serving.tasks.close();
         if timeout(self.config.drain_timeout, serving.tasks.wait()).await.is_err() {

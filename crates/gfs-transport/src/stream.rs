@@ -23,6 +23,10 @@ use crate::pieces::Pieces;
 /// and up to [`Config::send_buffer`](crate::Config::send_buffer) for the socket.
 const QUEUE: usize = 1;
 
+/// Longest trailers: a status whose encoded message and details are longer arrives with its code
+/// only. Peers refuse header lists beyond 16 KiB, and with them the code.
+const MAX_TRAILERS: usize = 12 << 10;
+
 /// What a sender hands to the connection.
 pub(crate) enum Outgoing {
     Message(Pieces),
@@ -329,10 +333,14 @@ impl Verdict {
     /// Sends the trailers, after all messages. A client that is gone needs none.
     pub(crate) async fn give(self, status: Status) {
         let mut trailers = HeaderMap::new();
-        if status.add_header(&mut trailers).is_err() {
+        let added = status.add_header(&mut trailers);
+        let size: usize =
+            trailers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+        if added.is_err() || size > MAX_TRAILERS {
+            tracing::warn!(code = ?status.code(), size, "a status cannot be sent with its text");
             trailers.clear();
-            let plain = Status::new(status.code(), "the error's text cannot be sent");
-            // Code and plain text always make valid header values.
+            let plain = Status::new(status.code(), "(the error's text is too long to be sent)");
+            // A code and plain text always make valid header values.
             let _ = plain.add_header(&mut trailers);
         }
         let _ = self.0.send(Outgoing::End(Some(trailers))).await;

@@ -109,8 +109,17 @@ pub struct Rule {
     pub fault: Fault,
 }
 
-/// Called before each operation.
-pub type Hook = Arc<dyn Fn(&Operation) + Send + Sync>;
+/// When a hook is called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moment {
+    /// Before the operation.
+    Before,
+    /// After it, and before its caller knows.
+    After,
+}
+
+/// Called around each operation.
+pub type Hook = Arc<dyn Fn(&Operation, Moment) + Send + Sync>;
 
 struct State {
     disk: ModelDisk,
@@ -178,10 +187,24 @@ impl Shared {
         operation: &Operation,
         run: impl FnOnce(&mut State, Option<Fault>) -> io::Result<T>,
     ) -> io::Result<T> {
-        let hook = self.lock().hook.clone();
-        if let Some(hook) = hook {
-            hook(operation);
-        }
+        let call_hook = |moment| {
+            let hook = self.lock().hook.clone();
+            if let Some(hook) = hook {
+                hook(operation, moment);
+            }
+        };
+        call_hook(Moment::Before);
+        let result = self.locked_operation(life, operation, run);
+        call_hook(Moment::After);
+        result
+    }
+
+    fn locked_operation<T>(
+        &self,
+        life: Option<u64>,
+        operation: &Operation,
+        run: impl FnOnce(&mut State, Option<Fault>) -> io::Result<T>,
+    ) -> io::Result<T> {
         let state = &mut *self.lock();
         if state.killed || life.is_some_and(|life| life != state.life) {
             return Err(io::Error::other(Killed));
@@ -328,7 +351,7 @@ impl FaultyFiles {
         self.shared.lock().disk.set_free(free);
     }
 
-    /// Calls `hook` before each operation, without a lock held, so that it may take its time or
+    /// Calls `hook` around each operation, without a lock held, so that it may take its time or
     /// never return: a slow or hung disk.
     pub fn set_hook(&self, hook: Option<Hook>) {
         self.shared.lock().hook = hook;

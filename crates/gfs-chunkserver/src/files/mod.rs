@@ -8,7 +8,7 @@ mod faulty;
 mod model;
 mod os;
 
-pub use faulty::{Fault, FaultyFiles, Hook, Operation, OperationKind, Rule, killed};
+pub use faulty::{Fault, FaultyFiles, Hook, Moment, Operation, OperationKind, Rule, killed};
 pub use os::OsFiles;
 
 use bytes::Bytes;

@@ -165,6 +165,22 @@ fn a_file_cut_short_is_garbled_or_damaged_never_wrong() {
     }
 }
 
+/// A buffer that is used again still holds what an earlier read found there.
+#[test]
+fn bytes_that_are_gone_do_not_come_back_from_an_old_buffer() {
+    let files = FaultyFiles::new(1);
+    let geometry = gfs_types::Geometry::new(8 * u64::from(BLOCK_SIZE)).unwrap();
+    let large = gfs_chunkserver::store::VolumeOptions { geometry, ..options(BOOT) };
+    let volume =
+        Volume::open(std::sync::Arc::new(files.clone()), std::path::Path::new(DIR), large).unwrap();
+    volume.create(new_chunk(H)).unwrap();
+    let data = pattern(H, 0, 0, 7 * BLOCK);
+    append(&volume, H, &data).unwrap();
+    assert!(volume.read(H, 0, u32::MAX).unwrap().data == data);
+    files.cut(&path_of(H), 2 * u64::from(BLOCK_SIZE) + 10).unwrap();
+    assert_eq!(corrupt_blocks(volume.read(H, 0, u32::MAX)), [2, 3, 4, 5, 6]);
+}
+
 #[test]
 fn a_file_of_another_chunk_or_cluster_is_garbled() {
     let files = FaultyFiles::new(1);

@@ -1,7 +1,7 @@
 //! Full, read-only, failing and hung disks, and requests that make no sense.
 
 use crate::rig::*;
-use gfs_chunkserver::files::{Fault, FaultyFiles, OperationKind, Rule};
+use gfs_chunkserver::files::{Fault, FaultyFiles, Moment, OperationKind, Rule};
 use gfs_chunkserver::store::{
     Extent, Position, StateChange, StoreError, StoreResult, Write, WriteKind,
 };
@@ -179,8 +179,9 @@ fn chunks_synced_together_fail_one_by_one() {
         }
         let syncs = Arc::new(Mutex::new(0));
         let count = Arc::clone(&syncs);
-        files.set_hook(Some(Arc::new(move |operation| {
-            *count.lock().unwrap() += u64::from(operation.kind == OperationKind::Sync);
+        files.set_hook(Some(Arc::new(move |operation, moment| {
+            let counts = moment == Moment::Before && operation.kind == OperationKind::Sync;
+            *count.lock().unwrap() += u64::from(counts);
         })));
         let report = volume.background_sync(Millis(2_000));
         assert_eq!((report.cleaned, report.failed, report.dirty), (20 - failed, failed, 0));
@@ -265,9 +266,12 @@ fn a_hung_write_hangs_its_chunk_only() {
     let (hung_in, hung) = mpsc::channel();
     let (release, wait) = mpsc::channel::<()>();
     let wait = Mutex::new(wait);
-    files.set_hook(Some(Arc::new(move |operation| {
+    files.set_hook(Some(Arc::new(move |operation, moment| {
         let path = operation.path.to_string_lossy();
-        if operation.kind == OperationKind::Write && path.contains("1234") {
+        if moment == Moment::Before
+            && operation.kind == OperationKind::Write
+            && path.contains("1234")
+        {
             let _ = hung_in.send(());
             let _ = wait.lock().unwrap().recv_timeout(Duration::from_secs(30));
         }

@@ -2,7 +2,7 @@
 //! called suspect.
 
 use crate::rig::*;
-use gfs_chunkserver::files::{Fault, FaultyFiles, OperationKind, Rule};
+use gfs_chunkserver::files::{Fault, FaultyFiles, Moment, OperationKind, Rule};
 use gfs_chunkserver::store::{ScanEntry, StateChange, StoreError, Volume};
 use gfs_types::{ChunkHandle, Millis};
 use std::collections::BTreeMap;
@@ -225,4 +225,76 @@ fn the_same_boot_trusts_what_was_written_and_another_does_not() {
         drop(volume);
         files.restart();
     }
+}
+
+/// What happens beside a sync is not covered by it, and does not take away what is.
+#[test]
+fn changes_beside_a_sync() {
+    type Change = fn(&Volume);
+    let promise = |volume: &Volume| {
+        let promised = Some(volume.state(H).unwrap().promised.next());
+        change(volume, H, StateChange { promised, ..Default::default() }).unwrap();
+    };
+    let (before, after) = (pattern(H, 0, 0, 30_000), pattern(H, 0, 30_000, 20_000));
+    let changes: [(Change, bool); 3] = [
+        (|volume| assert!(append(volume, H, &pattern(H, 0, 30_000, 20_000)).is_ok()), false),
+        (|volume| volume.truncate(H, 10_000).unwrap(), true),
+        (|volume| drop(replace(volume, H, 0, &pattern(H, 5, 0, BLOCK)).unwrap()), true),
+    ];
+    let mut lost = 0;
+    for (index, (beside, cuts)) in changes.into_iter().enumerate() {
+        for seed in 0..120 {
+            let files = FaultyFiles::new(seed);
+            let volume = std::sync::Arc::new(open(&files, BOOT));
+            volume.create(new_chunk(H)).unwrap();
+            append(&volume, H, &before).unwrap();
+            if index == 2 {
+                promise(&volume); // blocks are replaced in a version change
+            }
+            let inside = std::sync::Mutex::new(Some(std::sync::Arc::clone(&volume)));
+            files.set_hook(Some(std::sync::Arc::new(move |operation, moment| {
+                // After the file was synced, or before.
+                let when = if seed % 3 == 0 { Moment::Before } else { Moment::After };
+                if (operation.kind, moment) == (OperationKind::Sync, when) {
+                    let volume = inside.lock().unwrap().take();
+                    volume.iter().for_each(|volume| beside(volume));
+                }
+            })));
+            let close = seed % 4 < 2;
+            if close {
+                assert!(!volume.close(H).unwrap(), "changed meanwhile, and called clean");
+            } else {
+                volume.sync(H).unwrap();
+            }
+            assert!(!volume.state(H).unwrap().flags.clean);
+            files.set_hook(None);
+            if !close && !cuts {
+                // More in the same block, never synced.
+                append(&volume, H, &pattern(H, 0, 50_000, 5_000)).unwrap();
+            }
+            drop(volume);
+            files.lose_power();
+            let volume = open(&files, NEXT_BOOT);
+            assert!(volume.state(H).unwrap().flags.suspect);
+            let verified = volume.verify(H).unwrap();
+            lost += u64::from(!verified.damaged.is_empty());
+            let prefix = verified.prefix;
+            volume
+                .set_state(
+                    H,
+                    &StateChange { content: Some(prefix), trusted: true, ..Default::default() },
+                    true,
+                )
+                .unwrap();
+            let bytes = read_all(&volume, H).unwrap();
+            if !cuts && !close {
+                assert!(bytes.len() >= before.len(), "seed {seed}: {verified:?}");
+            }
+            if index < 2 {
+                let all = [&before[..], &after, &pattern(H, 0, 50_000, 5_000)].concat();
+                assert!(bytes == all[..bytes.len()], "seed {seed}");
+            }
+        }
+    }
+    assert!(lost > 20, "{lost}");
 }

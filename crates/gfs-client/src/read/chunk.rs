@@ -31,7 +31,7 @@ pub(super) async fn read(
 ) {
     let inner = &client.inner;
     let config =
-        Config { deadline: Millis(inner.options.deadline.as_millis() as u64), ..Config::default() };
+        Config { deadline: Millis(client.deadline.as_millis() as u64), ..Config::default() };
     let patience = Duration::from_millis(config.patience.0);
     let mut reader = ChunkReader::new(config, location, range);
     let mut event = Event::Tick;
@@ -140,7 +140,7 @@ impl Inner {
         tokio::spawn(async move {
             let request =
                 pb::ReportDamageRequest { header: Some(inner.masters.header()), ..report };
-            let told = inner.masters.call(|channel| {
+            let told = inner.masters.call(inner.options.deadline, |channel| {
                 let request = request.clone();
                 async move { MetadataClient::new(channel).report_damage(request).await }
             });
@@ -155,6 +155,7 @@ impl Inner {
         &self,
         inode: u64,
         chunk: &pb::ChunkLocation,
+        deadline: Duration,
     ) -> Result<Box<pb::ChunkLocation>, pb::ErrorDetail> {
         let mutation = self.masters.mutation();
         let request = pb::RecoverRequest {
@@ -167,7 +168,7 @@ impl Inner {
         };
         let answer = self
             .masters
-            .call(|channel| {
+            .call(deadline, |channel| {
                 let request = request.clone();
                 async move { MetadataClient::new(channel).recover(request).await }
             })

@@ -117,7 +117,7 @@ impl Locations {
     ) -> Result<Box<pb::ChunkLocation>, pb::ErrorDetail> {
         self.known().chunks.remove(&chunk.start);
         if recover {
-            return self.client.inner.recover(self.inode, chunk).await;
+            return self.client.inner.recover(self.inode, chunk, self.client.deadline).await;
         }
         let answer = self.client.locations(self.inode, chunk.start, 1).await?;
         let found = answer.chunks.into_iter().find(|found| found.handle == chunk.handle);

@@ -35,6 +35,8 @@ pub(crate) type Outcome = Result<Option<Box<pb::Attributes>>, GfsError>;
 const COMMANDS: usize = 2;
 /// Events that wait for the task.
 const EVENTS: usize = 64;
+/// Longest wait for the length of an open chunk.
+const CONFIRMED: Duration = Duration::from_secs(1);
 /// Longest wait for the answer to a probe.
 const PROBE: Duration = Duration::from_secs(5);
 
@@ -64,7 +66,7 @@ impl Writer {
         let config = Config {
             chunk_size: client.inner.geometry.chunk_size(),
             window: options.write_window.max(MAX_SLICE),
-            deadline: Millis(options.deadline.as_millis() as u64),
+            deadline: Millis(client.deadline.as_millis() as u64),
             ..Config::default()
         };
         let now = options.clock.now();
@@ -76,6 +78,7 @@ impl Writer {
         let failure = Arc::new(OnceLock::new());
         let task = Task {
             client: Arc::clone(&client.inner),
+            deadline: client.deadline,
             inode,
             machine,
             effects: Vec::new(),
@@ -118,6 +121,7 @@ struct Stream {
 
 struct Task {
     client: Arc<Inner>,
+    deadline: Duration,
     inode: u64,
     machine: FileWriter,
     effects: Vec<Effect>,
@@ -354,10 +358,10 @@ impl Task {
     }
 
     fn ask(&mut self, ask: AskId, question: Question) {
-        let client = Arc::clone(&self.client);
+        let (client, deadline) = (Arc::clone(&self.client), self.deadline);
         let events = self.events.clone();
         self.tasks.spawn(async move {
-            let result = client.ask(question).await;
+            let result = client.ask(question, deadline).await;
             let _ = events.send(Event::Answer { ask, result }).await;
         });
     }
@@ -390,7 +394,7 @@ impl Inner {
     }
 
     /// Asks the leader what a writer wants to know. All tries have the same sequence.
-    async fn ask(&self, question: Question) -> Result<Answer, pb::ErrorDetail> {
+    async fn ask(&self, question: Question, deadline: Duration) -> Result<Answer, pb::ErrorDetail> {
         let mutation = self.masters.mutation();
         let header = Some(mutation.header.clone());
         let place = Some(self.options.place.clone());
@@ -406,7 +410,7 @@ impl Inner {
         macro_rules! call {
             ($method:ident, $request:expr) => {{
                 let request = $request;
-                self.masters.call(move |channel| {
+                self.masters.call(deadline, move |channel| {
                     let request = request.clone();
                     async move { MetadataClient::new(channel).$method(request).await }
                 })
@@ -449,6 +453,15 @@ impl Inner {
             }
         }
         Err(last)
+    }
+
+    /// Length of an open chunk that is acknowledged, if its primary says so in time.
+    pub(crate) async fn confirmed_length(&self, chunk: &pb::ChunkLocation) -> Option<u32> {
+        let primary = chunk.servers.iter().find(|server| server.server == chunk.primary)?;
+        let request =
+            pb::ConfirmedRequest { header: None, handle: chunk.handle, version: chunk.version };
+        let answer = timeout(CONFIRMED, self.confirmed(primary, request)).await.ok()?.ok()?;
+        answer.primary.then_some(answer.length)
     }
 
     /// Whether the server answers at all.

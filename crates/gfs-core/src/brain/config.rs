@@ -89,7 +89,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             uncommitted: 10_000,
-            outcomes_per_client: 256,
+            outcomes_per_client: 1_024,
             clients: 100_000,
             client_idle: Millis(3_600_000),
             writer_idle: Millis(60_000),

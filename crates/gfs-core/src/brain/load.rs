@@ -64,7 +64,7 @@ fn corrupt(key: impl std::fmt::Debug, reason: impl Into<String>) -> LoadError {
 struct Loaded {
     extents: Vec<pb::ExtentRecord>,
     count: usize,
-    spare: Option<pb::ExtentRecord>,
+    spare: Option<Box<pb::ExtentRecord>>,
     writer: u64,
 }
 
@@ -76,7 +76,7 @@ pub struct Loader {
     counters: pb::Counters,
     cluster: Option<pb::ClusterRecord>,
     nodes: Vec<(InodeId, Node)>,
-    files: BTreeMap<InodeId, Loaded>,
+    files: Vec<(InodeId, Loaded)>,
     pages: BTreeMap<(InodeId, u32), pb::ExtentPage>,
     servers: Vec<(ServerNumber, pb::ServerRecord)>,
     garbage: Vec<(ChunkHandle, pb::GarbageRecord)>,
@@ -100,7 +100,7 @@ impl Loader {
             counters,
             cluster: None,
             nodes: Vec::new(),
-            files: BTreeMap::new(),
+            files: Vec::new(),
             pages: BTreeMap::new(),
             servers: Vec::new(),
             garbage: Vec::new(),
@@ -203,10 +203,10 @@ impl Loader {
                     let loaded = Loaded {
                         extents: file.extents,
                         count,
-                        spare: file.spare,
+                        spare: file.spare.map(Box::new),
                         writer: file.writer,
                     };
-                    self.files.insert(inode, loaded);
+                    self.files.push((inode, loaded));
                 }
                 Body::File(body)
             }

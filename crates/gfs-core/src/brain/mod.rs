@@ -2,9 +2,24 @@
 //!
 //! [`Brain::step`] takes one [`Event`] with the time and appends [`Effect`]s. State is changed at
 //! once (*speculatively*); what changed goes out as [`Effect::Commit`], and every effect that
-//! depends on it, replies of reads included, is held by the [`journal`] until
+//! depends on it, replies of reads included, is held by the `journal` until
 //! [`Event::Committed`] says that it is durable. If a commit fails the shell drops the whole brain
 //! and loads a new one in the next term: nothing uncommitted was ever seen by anybody.
+//!
+//! | part | is |
+//! |---|---|
+//! | `step` | [`Brain`]: which part handles an event, and the order in which things leave |
+//! | `work` | what one event changes and answers |
+//! | `journal` | what is not durable yet, and who waits for it |
+//! | `records` | keys and values of the store |
+//! | `load` | a brain from the store's records, or a new cluster |
+//! | `namespace` | the tree, in memory |
+//! | `calls` | the calls of clients, one module for each kind |
+//! | `outcomes` | what became of operations, so that a repeat changes nothing |
+//! | `writers` | who may write a file, and calls that wait for a version change |
+//! | `takedown` | taking down what was removed, a little at a time |
+//! | `fsck`, `status` | what people ask for |
+//! | [`chunks`] | chunk table, servers, version changes, detector, repair |
 
 mod calls;
 pub mod chunks;

@@ -8,7 +8,7 @@
 //! failed in a way that may pass (BUSY, TOO_FEW_SERVERS, ...) has no outcome: its repeat is a new
 //! attempt.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use gfs_proto::v1 as pb;
 use gfs_types::{ClientId, ErrorCode, GfsError, Millis};
@@ -31,6 +31,8 @@ struct Client {
     /// By sequence. `true`: persisted.
     outcomes: BTreeMap<u64, (pb::Outcome, bool)>,
     under_way: BTreeMap<u64, Token>,
+    /// Ended without effect, to be tried again: these are not forgotten with those around them.
+    open: BTreeSet<u64>,
     /// Outcomes up to here are forgotten.
     forgotten: u64,
     seen: Millis,
@@ -62,12 +64,13 @@ impl Outcomes {
     /// What became of an operation. Forgets what the client says it has heard of.
     ///
     /// # Errors
-    /// OUTCOME_UNKNOWN when it is too old to tell.
+    /// OUTCOME_UNKNOWN when it is too old to tell, unless a repeat is `harmless`.
     pub(crate) fn look(
         &mut self,
         id: ClientId,
         sequence: u64,
         answered_through: u64,
+        harmless: bool,
         now: Millis,
     ) -> Result<Known, GfsError> {
         let client = self.clients.entry(id).or_default();
@@ -79,13 +82,18 @@ impl Outcomes {
             first.remove();
         }
         client.forgotten = client.forgotten.max(answered_through);
+        while client.open.first().is_some_and(|first| *first <= answered_through) {
+            client.open.pop_first();
+        }
         if let Some((outcome, _)) = client.outcomes.get(&sequence) {
             return Ok(Known::Ended(outcome.clone()));
         }
         if let Some(token) = client.under_way.get(&sequence) {
             return Ok(Known::UnderWay(*token));
         }
-        if sequence <= client.forgotten {
+        let answered = sequence <= answered_through;
+        if answered || sequence <= client.forgotten && !harmless && !client.open.contains(&sequence)
+        {
             return Err(GfsError::new(
                 ErrorCode::OutcomeUnknown,
                 format!("operation {sequence} of client {id} is too old to tell what became of it"),
@@ -108,6 +116,15 @@ impl Outcomes {
         }
     }
 
+    /// It ended without effect and may be tried again. At most `limit` are kept.
+    pub(crate) fn reopen(&mut self, id: ClientId, sequence: u64, limit: usize) {
+        let client = self.clients.entry(id).or_default();
+        client.open.insert(sequence);
+        if client.open.len() > limit {
+            client.open.pop_first();
+        }
+    }
+
     /// Records an outcome. At most `limit` are kept.
     pub(crate) fn record(
         &mut self,
@@ -118,6 +135,7 @@ impl Outcomes {
     ) {
         let client = self.clients.entry(id).or_default();
         client.stored |= persisted;
+        client.open.remove(&outcome.sequence);
         client.outcomes.insert(outcome.sequence, (outcome, persisted));
         while client.outcomes.len() > limit {
             if let Some((sequence, _)) = client.outcomes.pop_first() {
@@ -188,5 +206,59 @@ impl Outcomes {
         }
         gone.retain(|id| self.clients.remove(id).is_some_and(|client| client.stored));
         gone
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CLIENT: ClientId = ClientId(7);
+
+    fn look(outcomes: &mut Outcomes, sequence: u64, answered: u64) -> Result<Known, ErrorCode> {
+        outcomes.look(CLIENT, sequence, answered, false, Millis(0)).map_err(|error| error.code)
+    }
+
+    fn outcome(sequence: u64) -> pb::Outcome {
+        pb::Outcome { sequence, inode: sequence + 100, ..Default::default() }
+    }
+
+    #[test]
+    fn what_is_answered_or_too_old_is_forgotten() {
+        let mut outcomes = Outcomes::default();
+        // The second fails for the moment, while many others succeed.
+        outcomes.reopen(CLIENT, 2, 4);
+        for sequence in [1, 3, 4, 5, 6, 7] {
+            outcomes.record(CLIENT, outcome(sequence), true, 4);
+        }
+        assert_eq!(look(&mut outcomes, 1, 0), Err(ErrorCode::OutcomeUnknown));
+        assert_eq!(look(&mut outcomes, 3, 0), Err(ErrorCode::OutcomeUnknown));
+        assert_eq!(look(&mut outcomes, 2, 0), Ok(Known::New), "it never took effect");
+        let harmless = outcomes.look(CLIENT, 3, 0, true, Millis(0));
+        assert_eq!(harmless, Ok(Known::New));
+        assert_eq!(look(&mut outcomes, 7, 0), Ok(Known::Ended(outcome(7))));
+        assert_eq!(look(&mut outcomes, 8, 6), Ok(Known::New));
+        assert_eq!(outcomes.persisted(CLIENT).unwrap().outcomes, [outcome(7)]);
+        assert_eq!(look(&mut outcomes, 2, 6), Err(ErrorCode::OutcomeUnknown));
+        assert_eq!(look(&mut outcomes, 6, 0), Err(ErrorCode::OutcomeUnknown));
+    }
+
+    #[test]
+    fn silent_clients_are_forgotten() {
+        let mut outcomes = Outcomes::default();
+        outcomes.record(CLIENT, outcome(1), true, 4);
+        outcomes.record(ClientId(8), outcome(1), false, 4);
+        outcomes.begin(ClientId(9), 1, Token(3));
+        let hour = Millis(3_600_000);
+        assert!(outcomes.sweep(Millis(20_000), hour, 100).is_empty());
+        assert_eq!(outcomes.sweep(Millis(3_700_000), hour, 100), [CLIENT]);
+        assert_eq!(outcomes.clients.len(), 1, "one of them waits for an answer");
+        for id in 100..300 {
+            outcomes.record(ClientId(id), outcome(1), true, 4);
+            outcomes.seen(ClientId(id), Millis(3_700_000 + id));
+        }
+        let gone = outcomes.sweep(Millis(3_700_400), hour, 100);
+        assert!(gone.contains(&ClientId(100)) && !gone.contains(&ClientId(299)));
+        assert!(outcomes.clients.len() <= 100);
     }
 }

@@ -16,6 +16,8 @@ use pb::command::Body;
 pub struct CopyOutcome {
     /// Bytes it holds.
     pub length: u32,
+    /// Checksum of the last block if that is not whole; 0 otherwise.
+    pub tail: u32,
     /// Last serial of the source at the version it is complete at.
     pub serial: u64,
     /// The window of the source.
@@ -94,6 +96,16 @@ impl<P: Clone> Replica<P> {
         let copying = |c: &Pending| matches!(c.stage, Stage::Planning | Stage::Copying);
         self.commands.front().is_some_and(copying)
             && self.header().is_some_and(|header| header.complete == 0)
+    }
+
+    /// Commands of an older epoch that were not begun are void, and so is what a copy is for.
+    pub(super) fn drop_commands(&mut self, out: &mut Outputs<P>) {
+        self.abort_copy(out);
+        let begun = self.commands.front().is_some_and(|c| !matches!(c.stage, Stage::New));
+        for dropped in self.commands.drain(usize::from(begun)..) {
+            let error = failure(ErrorCode::StaleEpoch, "a master of a higher epoch leads");
+            out.push(Output::CommandDone { id: dropped.id, result: Err(error), digest: false });
+        }
     }
 
     fn abort_copy(&mut self, out: &mut Outputs<P>) {

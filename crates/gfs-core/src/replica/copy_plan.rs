@@ -151,7 +151,12 @@ impl CopyPlan {
     /// What the replica is once all is written.
     #[must_use]
     pub fn outcome(&self) -> CopyOutcome {
-        CopyOutcome { length: self.length, serial: self.serial, window: self.window.clone() }
+        CopyOutcome {
+            length: self.length,
+            tail: self.tail(),
+            serial: self.serial,
+            window: self.window.clone(),
+        }
     }
 }
 

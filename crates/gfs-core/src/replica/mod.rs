@@ -102,6 +102,14 @@ pub enum Event<P> {
         /// With Open: bytes that the server reserved for this stream.
         credit: u32,
     },
+    /// The shell found a message of the sender wrong (a payload that does not match its sums, say):
+    /// the stream ends with this error.
+    Refused {
+        /// The stream.
+        stream: StreamId,
+        /// What is wrong.
+        error: pb::ErrorDetail,
+    },
     /// The sender of a stream closed it or is gone.
     Closed {
         /// The stream.
@@ -128,6 +136,8 @@ pub enum Event<P> {
         /// The command. `Verify` is none of the replica's: the shell does it.
         body: pb::command::Body,
     },
+    /// A higher epoch was seen: commands that were not begun are void, copies under way too.
+    NewEpoch,
     /// The source of a copy answered.
     CopyPlanned {
         /// The command that copies.
@@ -314,6 +324,8 @@ impl<P: Clone> Replica<P> {
             Event::Push { stream, body, payload, credit } => {
                 self.pushed(stream, body, payload, credit, out);
             }
+            Event::Refused { stream, error } => self.fail_stream(stream, error, out),
+            Event::NewEpoch => self.drop_commands(out),
             Event::Closed { stream } => self.upstream_closed(stream, out),
             Event::Down { stream, body } => self.down(stream, body, out),
             Event::DownBroken { stream, why } => self.down_broken(stream, &why, out),

@@ -89,6 +89,8 @@ pub(super) struct ChunkWriter {
     slices: VecDeque<Slice>,
     /// Sequence of the last acknowledged slice; `None` until a primary told where numbers begin.
     sequence: Option<u64>,
+    /// Highest sequence that any primary was told to apply: none above it can be acknowledged.
+    committed: u64,
     want_finish: bool,
     finished: bool,
     /// Since the last progress: failures, those of them that were silence, and whether the stream
@@ -113,6 +115,7 @@ impl ChunkWriter {
             began_at: length,
             slices: VecDeque::new(),
             sequence: None,
+            committed: 0,
             want_finish: false,
             finished: false,
             attempts: 0,
@@ -364,7 +367,11 @@ impl ChunkWriter {
                 step.effects.push(Effect::Release { slice: slice.id });
             }
         }
-        if self.want_finish && self.slices.is_empty() && !stream.finishing {
+        self.committed = self.committed.max(stream.committed);
+        // Behind the last slice: the primary finishes when all before it is applied.
+        let all_sent =
+            stream.sent == self.slices.len() && stream.committed == base + stream.sent as u64;
+        if self.want_finish && all_sent && !stream.finishing {
             stream.finishing = true;
             step.effects.push(Effect::SendFinish { stream: stream.id });
         }
@@ -461,18 +468,22 @@ impl ChunkWriter {
         if count == 0 {
             return;
         }
-        // What was not sent with a commit cannot have been applied.
-        let believed = acknowledged.through <= stream.committed && count <= stream.sent as u64;
+        // What was never committed cannot have been applied. (It may have been on a stream before
+        // this one.)
+        let believed = acknowledged.through <= self.committed;
         let count = count as usize;
         let end = self.slices.get(count - 1).map(|last| last.offset + last.length);
         let Some(end) = end.filter(|end| believed && acknowledged.length >= *end) else {
             return self.nonsense("acknowledged what was not written", step);
         };
-        for slice in self.slices.drain(..count) {
-            stream.in_flight = stream.in_flight.saturating_sub(u64::from(slice.length));
+        for (at, slice) in self.slices.drain(..count).enumerate() {
+            if at < stream.sent {
+                stream.in_flight = stream.in_flight.saturating_sub(u64::from(slice.length));
+            }
             step.effects.push(Effect::Release { slice: slice.id });
         }
-        stream.sent -= count;
+        stream.sent = stream.sent.saturating_sub(count);
+        stream.committed = stream.committed.max(acknowledged.through);
         stream.watch = Watch::default();
         self.acknowledged = end;
         self.sequence = Some(acknowledged.through);
@@ -509,7 +520,8 @@ impl ChunkWriter {
 
     fn take_finished(&mut self, finished: pb::Finished, step: &mut Step<'_>) {
         let asked = matches!(&self.link, Link::Open(stream) if stream.finishing);
-        if !asked || finished.version != self.version() || finished.length != self.end {
+        let all = self.slices.is_empty() && finished.length == self.end;
+        if !asked || finished.version != self.version() || !all {
             return self.nonsense("finished another length or version", step);
         }
         self.finished = true;

@@ -38,6 +38,9 @@ pub(super) fn remedy(detail: &pb::ErrorDetail, primary: u32) -> Remedy {
         // The master knows whether the end is as we left it (a Finish whose answer was lost) or
         // somebody else's.
         | E::Sealed
+        // The members are others than the location said: one of them died since.
+        | E::InvalidArgument
+        | E::TooFewServers
         | E::DeadlineExceeded
         | E::Internal => Remedy::Recover(None),
         // It passes, or only this stream was hit.
@@ -50,9 +53,9 @@ pub(super) fn remedy(detail: &pb::ErrorDetail, primary: u32) -> Remedy {
         | E::NotReady
         | E::Busy
         | E::NotLeader
-        | E::TooFewServers => Remedy::Reopen,
-        E::InvalidArgument
-        | E::NotFound
+        // An older stream of ours arrived after this one and took its place.
+        | E::Cancelled => Remedy::Reopen,
+        E::NotFound
         | E::AlreadyExists
         | E::NotADirectory
         | E::IsADirectory
@@ -64,8 +67,7 @@ pub(super) fn remedy(detail: &pb::ErrorDetail, primary: u32) -> Remedy {
         | E::WrongProtocol
         | E::WrongOffset
         | E::DataLost
-        | E::OutcomeUnknown
-        | E::Cancelled => Remedy::GiveUp,
+        | E::OutcomeUnknown => Remedy::GiveUp,
     }
 }
 

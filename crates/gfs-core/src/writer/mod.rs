@@ -23,6 +23,7 @@ mod chunk;
 mod config;
 mod event;
 mod failure;
+mod step;
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -34,43 +35,7 @@ pub use event::{
 use gfs_proto::v1 as pb;
 use gfs_types::{ErrorCode, GfsError, MAX_FILE_LENGTH, Millis};
 use std::collections::VecDeque;
-
-/// Mints the ids of streams, questions and probes.
-#[derive(Debug, Default)]
-struct Ids(u64);
-
-impl Ids {
-    fn next(&mut self) -> u64 {
-        self.0 += 1;
-        self.0
-    }
-}
-
-/// What a step works with.
-struct Step<'a> {
-    now: Millis,
-    config: &'a Config,
-    inode: u64,
-    writer: u64,
-    ids: &'a mut Ids,
-    effects: &'a mut Vec<Effect>,
-    /// Whether something moved: data acknowledged, or the master answered.
-    progress: bool,
-    /// The last thing that went wrong.
-    trouble: Option<GfsError>,
-}
-
-impl Step<'_> {
-    fn trouble(&mut self, code: ErrorCode, text: String) {
-        self.trouble = Some(GfsError::new(code, text));
-    }
-
-    fn ask(&mut self, question: Question) -> AskId {
-        let ask = AskId(self.ids.next());
-        self.effects.push(Effect::Ask { ask, question });
-        ask
-    }
-}
+use step::{Ids, Step};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Wish {
@@ -575,7 +540,12 @@ impl FileWriter {
             "nothing moved for {seconds} s; every byte before {} is stored{why}",
             self.acknowledged()
         );
-        self.fail(GfsError::new(ErrorCode::DeadlineExceeded, message), effects);
+        // What somebody must act upon is the better code.
+        let code = match self.trouble.as_ref().map(|error| error.code) {
+            Some(code @ (ErrorCode::NoSpace | ErrorCode::TooFewServers)) => code,
+            _ => ErrorCode::DeadlineExceeded,
+        };
+        self.fail(GfsError::new(code, message), effects);
     }
 
     fn fail(&mut self, error: GfsError, effects: &mut Vec<Effect>) {

@@ -43,7 +43,10 @@ pub fn check(world: &mut World) {
             ));
         }
         if at > fact.handed {
-            wrong.push(format!("file {number}: {at} bytes are stored, {} were written", fact.handed));
+            wrong.push(format!(
+                "file {number}: {at} bytes are stored, {} were written",
+                fact.handed
+            ));
         }
     }
     for text in wrong {

@@ -50,7 +50,8 @@ pub fn check(world: &mut World, settled: bool) {
                         record.length
                     ));
                 }
-                if settled && damaged.is_empty()
+                if settled
+                    && damaged.is_empty()
                     && let Some(number) = by_inode.get(inode)
                     && let Some(offset) =
                         content::difference(*number, start, &stored.bytes(0, length))
@@ -63,9 +64,13 @@ pub fn check(world: &mut World, settled: bool) {
                     first = Some((at, stored));
                     continue;
                 };
+                // What a writer that vanished left unacknowledged at the end of an open chunk is
+                // made equal by the next version change.
+                let open = file.writer != 0 && !record.sealed;
                 if settled && damaged.is_empty() {
-                    let same = before.header.length == length
-                        && before.bytes(0, length) == stored.bytes(0, length);
+                    let common = length.min(before.header.length);
+                    let same = (open || before.header.length == length)
+                        && before.bytes(0, common) == stored.bytes(0, common);
                     if !same {
                         wrong.push(format!(
                             "chunk {handle} differs between server{other} ({} bytes) and \
@@ -74,7 +79,7 @@ pub fn check(world: &mut World, settled: bool) {
                             version(record)
                         ));
                     }
-                    if before.header.window != stored.header.window {
+                    if !open && before.header.window != stored.header.window {
                         wrong.push(format!(
                             "chunk {handle}: server{other} and server{at} remember different \
                              mutations"

@@ -17,8 +17,8 @@ use gfs_core::{reader, writer};
 use gfs_proto::v1 as pb;
 use reading::Reading;
 use std::collections::BTreeMap;
-use workload::Task;
 pub use workload::Habits;
+use workload::Task;
 use writing::Writing;
 
 /// Timers of a client. [`CALL`] is 2.

@@ -245,12 +245,8 @@ impl Client {
         result: Result<Response, pb::ErrorDetail>,
     ) {
         let result = match result {
-            Ok(Response::Allocate(r)) => {
-                Ok(Answer::Chunk(Box::new(r.chunk.unwrap_or_default())))
-            }
-            Ok(Response::Recover(r)) => {
-                Ok(Answer::Chunk(Box::new(r.chunk.unwrap_or_default())))
-            }
+            Ok(Response::Allocate(r)) => Ok(Answer::Chunk(Box::new(r.chunk.unwrap_or_default()))),
+            Ok(Response::Recover(r)) => Ok(Answer::Chunk(Box::new(r.chunk.unwrap_or_default()))),
             Ok(Response::Sync(r)) => {
                 Ok(Answer::Attributes(Box::new(r.attributes.unwrap_or_default())))
             }

@@ -62,15 +62,17 @@ impl Server {
     /// Asks the next source for its header. Without one the copy has failed.
     fn ask_source(&mut self, ctx: &mut Context, handle: u64) {
         let Some(copying) = self.copying.get_mut(&handle) else { return };
-        // Once blocks of one source were planned, another one's could not be told apart from
-        // damage: the command fails, and the master decides anew.
-        let next = if copying.plan.is_some() { None } else { copying.sources.pop() };
-        let Some(source) = next else {
+        let Some(source) = copying.sources.pop() else {
             let error = failure(ErrorCode::Unreachable, "no source could be copied");
             return self.end_copy(ctx, handle, Err(error));
         };
         copying.source = Some(source);
-        self.dial_source(ctx, handle, true, Vec::new());
+        copying.ended = false;
+        // The plan of the first source says what the blocks of the others must be.
+        match copying.plan.as_ref().map(CopyPlan::wanted) {
+            Some(wanted) => self.dial_source(ctx, handle, false, wanted),
+            None => self.dial_source(ctx, handle, true, Vec::new()),
+        }
     }
 
     fn dial_source(
@@ -93,7 +95,12 @@ impl Server {
     }
 
     /// The side that is copied from.
-    pub(super) fn copy_in(&mut self, ctx: &mut Context, stream: StreamId, request: &pb::CopyRequest) {
+    pub(super) fn copy_in(
+        &mut self,
+        ctx: &mut Context,
+        stream: StreamId,
+        request: &pb::CopyRequest,
+    ) {
         let me = self.me();
         let handle = request.handle;
         let result = match self.disk.chunks.get(&handle) {
@@ -188,10 +195,8 @@ impl Server {
                 }
             }
             pb::copy_reply::Body::Blocks(blocks) => self.take_blocks(ctx, handle, blocks, payload),
-            pb::copy_reply::Body::Damaged(_) => {
-                let error = failure(ErrorCode::Corrupt, "the source is damaged");
-                self.end_copy(ctx, handle, Err(error));
-            }
+            // Another source may have it.
+            pb::copy_reply::Body::Damaged(_) => {}
         }
     }
 
@@ -209,12 +214,12 @@ impl Server {
             let sums = BlockSums::of(start, std::slice::from_ref(payload));
             sums.0.into_iter().map(|sum| sum.0).collect::<Vec<u32>>()
         };
-        let mut checked = if sums(&payload) == blocks.sums && blocks.length as usize == payload.len()
-        {
-            Ok(())
-        } else {
-            Err(failure(ErrorCode::Corrupt, "a block does not match its checksum"))
-        };
+        let mut checked =
+            if sums(&payload) == blocks.sums && blocks.length as usize == payload.len() {
+                Ok(())
+            } else {
+                Err(failure(ErrorCode::Corrupt, "a block does not match its checksum"))
+            };
         // A source that is written to meanwhile has a longer tail than it said.
         let room = plan.length().saturating_sub(start) as usize;
         if checked.is_ok() && payload.len() > room {
@@ -223,9 +228,8 @@ impl Server {
             blocks.sums = sums(&payload);
         }
         if checked.is_ok() {
-            checked = plan
-                .check(&blocks)
-                .map_err(|error| failure(ErrorCode::Corrupt, error.to_string()));
+            checked =
+                plan.check(&blocks).map_err(|error| failure(ErrorCode::Corrupt, error.to_string()));
         }
         if let Err(error) = checked {
             return self.end_copy(ctx, handle, Err(error));
@@ -277,8 +281,7 @@ impl Server {
             let outcome = plan.outcome();
             self.end_copy(ctx, handle, Ok(outcome));
         } else if copying.ended {
-            let error = failure(ErrorCode::Unavailable, "the source sent too little");
-            self.end_copy(ctx, handle, Err(error));
+            self.ask_source(ctx, handle);
         }
     }
 

@@ -12,8 +12,8 @@ use crate::wire::Wire;
 use bytes::Bytes;
 use copies::Copying;
 use gfs_core::mistakes::Mistakes;
-use gfs_core::replica::{CommandId, DiskOp, Event, Replica, ServerGate, Settings};
 use gfs_core::replica::StreamId as PushId;
+use gfs_core::replica::{CommandId, DiskOp, Event, Replica, ServerGate, Settings};
 use gfs_proto::v1 as pb;
 use gfs_types::{BlockSums, ErrorCode, Millis};
 use session::Session;
@@ -25,6 +25,10 @@ pub(crate) const BEAT: u32 = 2;
 pub(crate) const DISK: u32 = 3;
 pub(crate) const REGISTER: u32 = 4;
 pub(crate) const COPY: u32 = 5;
+pub(crate) const SCRUB: u32 = 6;
+
+/// A chunk is verified this often, in microseconds.
+const SCRUB_MICROS: u64 = 500_000;
 
 /// How a disk behaves.
 #[derive(Clone, Copy, Debug)]
@@ -51,13 +55,23 @@ enum Role {
     Commands,
     Report,
     /// A push stream into this server.
-    PushIn { handle: u64 },
+    PushIn {
+        handle: u64,
+    },
     /// Its continuation to the next member.
-    PushOut { handle: u64, of: PushId },
+    PushOut {
+        handle: u64,
+        of: PushId,
+    },
     /// A copy out of another server.
-    CopyOut { handle: u64 },
+    CopyOut {
+        handle: u64,
+    },
     /// The primary is asked for a reader.
-    AskPrimary { read: StreamId, request: pb::ReadRequest },
+    AskPrimary {
+        read: StreamId,
+        request: pb::ReadRequest,
+    },
 }
 
 /// Where the answer to a command goes.
@@ -98,7 +112,11 @@ pub struct Server {
 /// The node with this address.
 pub(crate) fn node_at(location: &pb::ServerLocation) -> Option<Node> {
     let address = location.addresses.first()?;
-    address.strip_prefix("server")?.strip_suffix(":1").and_then(|n| n.parse().ok()).map(Node::Server)
+    address
+        .strip_prefix("server")?
+        .strip_suffix(":1")
+        .and_then(|n| n.parse().ok())
+        .map(Node::Server)
 }
 
 pub(crate) fn failure(code: ErrorCode, text: impl Into<String>) -> pb::ErrorDetail {
@@ -134,11 +152,7 @@ impl Server {
     }
 
     fn settings(&self) -> Settings {
-        Settings {
-            server: self.disk.server,
-            chunk_size: self.chunk_size,
-            mistakes: self.mistakes,
-        }
+        Settings { server: self.disk.server, chunk_size: self.chunk_size, mistakes: self.mistakes }
     }
 
     /// Begins a new life with what is on the disk.
@@ -149,6 +163,7 @@ impl Server {
         self.session = Session::default();
         self.register(ctx);
         ctx.after(self.me(), 100_000, Timer { kind: TICK, number: 0 });
+        ctx.after(self.me(), SCRUB_MICROS, Timer { kind: SCRUB, number: 0 });
     }
 
     fn load_replicas(&mut self) {
@@ -263,13 +278,7 @@ impl Server {
             let sums = BlockSums::of(slice.offset, std::slice::from_ref(payload));
             if !sums.0.iter().map(|sum| sum.0).eq(slice.sums.iter().copied()) {
                 let error = failure(ErrorCode::Corrupt, "a slice does not match its checksums");
-                let failed = pb::PushFailed { error: Some(error) };
-                let body = Box::new(pb::push_reply::Body::Failed(failed));
-                ctx.send(self.me(), stream, Wire::Pushed(body));
-                ctx.close(self.me(), stream);
-                self.roles.remove(&stream);
-                self.step(ctx, handle, Event::Closed { stream: id });
-                return;
+                return self.step(ctx, handle, Event::Refused { stream: id, error });
             }
         }
         let event = Event::Push { stream: id, body, payload, credit: 1 << 20 };
@@ -297,6 +306,7 @@ impl Server {
             REGISTER => self.register(ctx),
             DISK => self.disk_done(ctx, timer.number),
             COPY => self.copy_written(ctx, timer.number),
+            SCRUB => self.scrub(ctx, timer.number),
             _ => {}
         }
     }

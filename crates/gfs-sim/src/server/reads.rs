@@ -1,7 +1,7 @@
 //! Reads of clients, and what a primary has confirmed.
 
-use super::{Role, Server, failure, node_at};
-use crate::context::Context;
+use super::{Role, SCRUB, SCRUB_MICROS, Server, failure, node_at};
+use crate::context::{Context, Timer};
 use crate::network::StreamId;
 use crate::wire::Wire;
 use gfs_core::replica::{Event, ReadVerdict};
@@ -50,12 +50,7 @@ impl Server {
         }
     }
 
-    fn end_read(
-        &self,
-        ctx: &mut Context,
-        stream: StreamId,
-        result: Result<(), pb::ErrorDetail>,
-    ) {
+    fn end_read(&self, ctx: &mut Context, stream: StreamId, result: Result<(), pb::ErrorDetail>) {
         ctx.send(self.me(), stream, Wire::Status(result.map_err(Box::new)));
         ctx.close(self.me(), stream);
     }
@@ -90,6 +85,21 @@ impl Server {
             at += piece;
         }
         self.end_read(ctx, stream, Ok(()));
+    }
+
+    /// Verifies the next chunk after this one.
+    pub(super) fn scrub(&mut self, ctx: &mut Context, after: u64) {
+        let next = self.disk.chunks.range(after + 1..).next();
+        let number = match next.map(|(handle, stored)| (*handle, stored.damaged().is_empty())) {
+            Some((handle, sound)) => {
+                if !sound {
+                    self.tell_damage(ctx, handle);
+                }
+                handle
+            }
+            None => 0,
+        };
+        ctx.after(self.me(), SCRUB_MICROS, Timer { kind: SCRUB, number });
     }
 
     fn tell_damage(&mut self, ctx: &mut Context, handle: u64) {

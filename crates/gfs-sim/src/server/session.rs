@@ -37,15 +37,15 @@ impl Server {
         let request = pb::RegisterRequest {
             cluster_id: self.disk.cluster.clone(),
             protocol_version: PROTOCOL_VERSION,
-            server_uuid: ServerUuid(0x5e11_0000 + self.index as u128 + 1).to_bytes().to_vec().into(),
+            server_uuid: ServerUuid(0x5e11_0000 + self.index as u128 + 1)
+                .to_bytes()
+                .to_vec()
+                .into(),
             server: self.disk.server,
             epoch: self.gate.seen().epoch,
             commit_sequence: self.gate.seen().commit_sequence,
             addresses: vec![format!("server{}:1", self.index)],
-            place: Some(pb::Place {
-                node: format!("node{}", self.index),
-                ..pb::Place::default()
-            }),
+            place: Some(pb::Place { node: format!("node{}", self.index), ..pb::Place::default() }),
             volumes: vec![self.volume()],
             boot_id: Bytes::from_static(&[7; 16]),
             cluster_level: 1,
@@ -79,14 +79,8 @@ impl Server {
         let Ok(Response::Register(response)) = result.map(|r| *r) else {
             return self.session_ended(ctx);
         };
-        match self.gate.observe(response.epoch, response.commit_sequence) {
-            Err(_) => return self.session_ended(ctx),
-            Ok(remember) => {
-                if let Some(remember) = remember {
-                    self.disk.remember = remember;
-                    self.gate.remembered(remember);
-                }
-            }
+        if self.observe(ctx, response.epoch, response.commit_sequence).is_err() {
+            return self.session_ended(ctx);
         }
         self.gate.heard_leader(response.epoch, ctx.millis());
         self.gate.set_read_limit(Millis(u64::from(response.stale_read_limit_ms)));
@@ -117,6 +111,25 @@ impl Server {
         self.next_page(ctx);
     }
 
+    /// A master says that its epoch is this one. Under a higher one than before, nothing of the
+    /// older ones goes on.
+    pub(super) fn observe(
+        &mut self,
+        ctx: &mut Context,
+        epoch: u64,
+        commit_sequence: u64,
+    ) -> Result<(), pb::ErrorDetail> {
+        if let Some(remember) = self.gate.observe(epoch, commit_sequence)? {
+            self.disk.remember = remember;
+            self.gate.remembered(remember);
+            let handles: Vec<u64> = self.replicas.keys().copied().collect();
+            for handle in handles {
+                self.step(ctx, handle, Event::NewEpoch);
+            }
+        }
+        Ok(())
+    }
+
     fn next_beat(&mut self) -> pb::Heartbeat {
         self.session.sequence += 1;
         pb::Heartbeat {
@@ -142,14 +155,8 @@ impl Server {
         if reply.stale_session {
             return self.session_ended(ctx);
         }
-        match self.gate.observe(reply.epoch, reply.commit_sequence) {
-            Err(_) => return self.session_ended(ctx),
-            Ok(remember) => {
-                if let Some(remember) = remember {
-                    self.disk.remember = remember;
-                    self.gate.remembered(remember);
-                }
-            }
+        if self.observe(ctx, reply.epoch, reply.commit_sequence).is_err() {
+            return self.session_ended(ctx);
         }
         self.session.heard_at = ctx.millis();
         if reply.leader {

@@ -90,7 +90,12 @@ impl Server {
         match &op {
             DiskOp::Write { serial, slice, .. } => ctx.note(
                 self.me(),
-                format_args!("wrote {handle} serial {serial} at {}+{} {}", slice.offset, slice.length, result.is_ok()),
+                format_args!(
+                    "wrote {handle} serial {serial} at {}+{} {}",
+                    slice.offset,
+                    slice.length,
+                    result.is_ok()
+                ),
             ),
             op => ctx.note(self.me(), format_args!("stored {handle} {op:?} {}", result.is_ok())),
         }
@@ -101,13 +106,8 @@ impl Server {
     pub(super) fn commanded(&mut self, ctx: &mut Context, command: pb::Command) {
         let session = self.session.id;
         let asked = Asked { handle: command.handle, id: command.id, epoch: command.epoch, session };
-        match self.gate.observe(command.epoch, 0) {
-            Err(error) => return self.answer(ctx, asked, Some(error), false),
-            Ok(Some(remember)) => {
-                self.disk.remember = remember;
-                self.gate.remembered(remember);
-            }
-            Ok(None) => {}
+        if let Err(error) = self.observe(ctx, command.epoch, 0) {
+            return self.answer(ctx, asked, Some(error), false);
         }
         let Some(body) = command.body else { return };
         if let pb::command::Body::Verify(_) = body {

@@ -46,8 +46,11 @@ fn prefixed(message: &[u8]) -> Vec<u8> {
     bytes
 }
 
+/// Head and joined payload of each message.
+type Decoded = Vec<(Bytes, Vec<u8>)>;
+
 /// All that a decoder makes of `bytes`, given in pieces cut at `cuts`, and whether it may end there.
-fn decoded(bytes: &[u8], cuts: &[usize]) -> Result<(Vec<(Bytes, Vec<u8>)>, bool)> {
+fn decoded(bytes: &[u8], cuts: &[usize]) -> Result<(Decoded, bool)> {
     let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut % (bytes.len() + 1)).collect();
     cuts.push(bytes.len());
     cuts.sort_unstable();
@@ -170,6 +173,10 @@ fn hostile_lengths_are_refused_before_anything_is_waited_for() {
     assert!(protocol(refused(&prefixed(&largest))));
     let endless = [0x0a, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1];
     assert!(protocol(refused(&prefixed(&endless))));
+    // A number of 65 bits, a key of 33.
+    let bits = [0x18, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2];
+    assert!(protocol(refused(&prefixed(&bits))));
+    assert!(protocol(refused(&prefixed(&[0x85, 0x80, 0x80, 0x80, 0x10, 0, 0, 0, 0]))));
     // Cut off within a number, a fixed field; compressed; repeated; a group; field 0.
     assert!(protocol(refused(&prefixed(&[0x0a, 0x80]))));
     assert!(protocol(refused(&prefixed(&[0x19, 1, 2, 3]))));

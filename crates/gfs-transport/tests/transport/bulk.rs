@@ -82,6 +82,19 @@ async fn a_status_arrives_with_code_message_and_details_after_all_messages() {
 }
 
 #[tokio::test]
+async fn a_status_too_long_for_the_wire_keeps_its_code() {
+    let refuse = |_: BulkCall, _: BulkSender, _: BulkReceiver| async move {
+        let details = Bytes::from(vec![1; 100 << 10]);
+        Err::<(), _>(Status::with_details(Code::Aborted, "x", details))
+    };
+    let pair = pair(Server::new(Config::default()).bulk(PATH, refuse), Config::default());
+    let peer = pair.dialer.peer("a:1").unwrap();
+    let (_sender, mut receiver) = peer.open(PATH, HeaderMap::new()).await.unwrap();
+    let error = soon(receiver.recv()).await.unwrap_err();
+    assert_eq!(error.status().map(Status::code), Some(Code::Aborted), "{error}");
+}
+
+#[tokio::test]
 async fn an_unknown_method_is_unimplemented() {
     let pair = pair(echo_server(), Config::default());
     let peer = pair.dialer.peer("a:1").unwrap();

@@ -400,12 +400,15 @@ async fn a_silent_connection_ends_its_streams_when_a_ping_stays_unanswered() {
 
 #[tokio::test]
 async fn shutdown_lets_streams_end_and_takes_no_new_ones() {
-    let pair = pair(server(Config::default()), Config::default());
+    // One connection only, so that new streams would have to use the one that goes on.
+    let config = Config { data_connections: 1, max_data_connections: 1, ..Config::default() };
+    let pair = pair(server(config.clone()), config);
     let peer = pair.dialer.peer("a:1").unwrap();
     let (mut sender, mut receiver) = peer.open(ECHO, HeaderMap::new()).await.unwrap();
     sender.send(BulkFrame::head_only("1")).await.unwrap();
     assert!(soon(receiver.recv()).await.unwrap().is_some());
     pair.shutdown.cancel();
+    let since = Instant::now();
     soon(async {
         // Requests may still slip in until the client has heard of it.
         while echoes(&pair.dialer, "a:1").await.is_ok() {
@@ -413,6 +416,8 @@ async fn shutdown_lets_streams_end_and_takes_no_new_ones() {
         }
     })
     .await;
+    soon(async { while pair.wire.connect("a:1").await.is_ok() {} }).await;
+    assert!(since.elapsed() < Duration::from_secs(2), "refused, not left to wait");
     assert!(!pair.serving.is_finished());
     sender.send(BulkFrame::head_only("2")).await.unwrap();
     assert!(soon(receiver.recv()).await.unwrap().is_some(), "a running stream goes on");

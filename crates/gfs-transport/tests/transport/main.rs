@@ -5,4 +5,5 @@
 
 mod bulk;
 mod connections;
+mod hostile;
 mod net;

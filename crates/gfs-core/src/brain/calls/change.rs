@@ -31,6 +31,7 @@ impl Brain {
             return Err(GfsError::invalid(format!("{to} is inside {from}")));
         }
         if target.inode == Some(inode) {
+            work.rests_on(&self.journal, Fact::Children(inode));
             return Ok(Response::Rename(pb::RenameResponse {
                 attributes: self.attributes_of(inode),
             }));

@@ -169,8 +169,9 @@ impl Brain {
             }
             return self.mutate(work, token, caller, &request);
         }
-        let answered = header.answered_through;
-        match self.outcomes.look(caller.client, caller.sequence, answered, work.now.mono)? {
+        let (answered, harmless) = (header.answered_through, kind == Kind::Idempotent);
+        let now = work.now.mono;
+        match self.outcomes.look(caller.client, caller.sequence, answered, harmless, now)? {
             Known::Ended(outcome) if !self.config.mistakes.has(Mistake::MasterForgetsOutcomes) => {
                 work.after = self.journal.last();
                 return self.repeated(&request, &outcome).map(Some);
@@ -198,10 +199,14 @@ impl Brain {
         persisted: bool,
         answer: &Result<Response, GfsError>,
     ) {
-        if sequence == 0 || answer.as_ref().is_err_and(|error| error.code.is_retryable()) {
+        if sequence == 0 {
             return;
         }
         let limit = self.config.limits.outcomes_per_client;
+        if answer.as_ref().is_err_and(|error| error.code.is_retryable()) {
+            self.outcomes.reopen(client, sequence, limit);
+            return;
+        }
         self.outcomes.record(client, outcome_of(sequence, answer), persisted, limit);
         if persisted {
             work.clients.push(client);

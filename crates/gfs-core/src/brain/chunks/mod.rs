@@ -46,7 +46,8 @@ pub struct ChunksConfig {
     /// How long a server serves reads after the leader's last word, in milliseconds. Default
     /// 10 000.
     pub stale_read_limit_ms: u32,
-    /// Clones into one server at a time, and out of one server at a time. Default 4.
+    /// Clones of full chunks into one server at a time, and out of one server at a time; of smaller
+    /// ones accordingly more, up to 16 times as many. Default 4.
     pub clones_per_server: u8,
     /// Rules that are broken on purpose; none in a release.
     pub mistakes: Mistakes,

@@ -102,7 +102,7 @@ impl Chunks {
         {
             return Err(Lack::Space);
         }
-        if purpose == For::Clone && server.incoming >= self.config.clones_per_server {
+        if purpose == For::Clone && server.incoming >= self.clone_limit() {
             return Err(Lack::Busy);
         }
         Ok(())

@@ -23,10 +23,16 @@ const CLEANING: u8 = 200;
 const CLONE_LIMIT: Millis = Millis(30_000);
 const SLOWEST: u32 = 4 << 20;
 
+/// A full chunk counts as so many shares of a server's limit of clones, a small one as few: moving
+/// thousands of small chunks is a matter of round trips, not of bytes.
+const SHARES: u32 = 16;
+
 /// A clone under way.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Clone {
     pub(super) source: ServerNumber,
+    /// What it takes of the limits of its source and its target.
+    pub(super) shares: u16,
     version: u64,
     begun: Millis,
 }
@@ -186,7 +192,7 @@ impl Chunks {
             }
             match stray.kind {
                 StrayKind::Filled | StrayKind::Suspect => ready += 1,
-                StrayKind::Stale if self.including(server) < self.config.clones_per_server => {
+                StrayKind::Stale if u16::from(self.including(server)) < self.clone_limit() / 4 => {
                     stale = stale.or(Some(server));
                 }
                 StrayKind::Stale | StrayKind::Damaged => {}
@@ -287,6 +293,16 @@ impl Chunks {
         if self.delete_stray(handle, server, out) { Seen::Settled } else { Seen::Stuck }
     }
 
+    /// Shares of clones that a server may have, in and out each. The last clone may go over it.
+    pub(super) fn clone_limit(&self) -> u16 {
+        u16::from(self.config.clones_per_server) * SHARES as u16
+    }
+
+    /// What a clone of so many bytes takes of the limits.
+    fn shares(&self, length: u32) -> u16 {
+        length.div_ceil((self.config.chunk_size / SHARES).max(1)).clamp(1, SHARES) as u16
+    }
+
     /// Starts one clone of a chunk.
     fn start_clone(
         &mut self,
@@ -295,8 +311,8 @@ impl Chunks {
         slot: &Slot,
         out: &mut Outbox,
     ) -> Result<(), Lack> {
-        let limit = self.config.clones_per_server;
-        let mut sources: Vec<(u8, u64, ServerNumber)> = slot
+        let limit = self.clone_limit();
+        let mut sources: Vec<(u16, u64, ServerNumber)> = slot
             .holders()
             .filter(|s| self.is_usable(*s))
             .map(|s| (self.servers.get(s).map_or(0, |x| x.outgoing), mix(handle, s), s))
@@ -325,13 +341,14 @@ impl Chunks {
             return Err(Lack::Busy);
         }
         self.placed(target);
+        let shares = self.shares(slot.length);
         if let Some(server) = self.servers.get_mut(target) {
-            server.incoming += 1;
+            server.incoming += shares;
         }
         if let Some(server) = self.servers.get_mut(source) {
-            server.outgoing += 1;
+            server.outgoing += shares;
         }
-        let clone = Clone { source, version: slot.version, begun: now.mono };
+        let clone = Clone { source, shares, version: slot.version, begun: now.mono };
         self.clones.insert((handle, target), clone);
         self.incidents.copying(now, handle);
         Ok(())
@@ -341,10 +358,10 @@ impl Chunks {
     pub(super) fn clone_ended(&mut self, handle: ChunkHandle, target: ServerNumber) -> bool {
         let Some(clone) = self.clones.remove(&(handle, target)) else { return false };
         if let Some(server) = self.servers.get_mut(target) {
-            server.incoming = server.incoming.saturating_sub(1);
+            server.incoming = server.incoming.saturating_sub(clone.shares);
         }
         if let Some(server) = self.servers.get_mut(clone.source) {
-            server.outgoing = server.outgoing.saturating_sub(1);
+            server.outgoing = server.outgoing.saturating_sub(clone.shares);
         }
         self.pump_wanted = true;
         true

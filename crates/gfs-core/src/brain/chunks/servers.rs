@@ -33,8 +33,8 @@ pub(super) struct Server {
     pub(super) watch: Watch,
     pub(super) session: Option<Session>,
     /// Copies under way into it and out of it.
-    pub(super) incoming: u8,
-    pub(super) outgoing: u8,
+    pub(super) incoming: u16,
+    pub(super) outgoing: u16,
     /// Chunks placed on it lately, in 1/256, halved every second.
     pub(super) recent: u32,
     /// Somebody could not reach it, or it refused work: others are preferred until then.

@@ -124,3 +124,71 @@ impl Children {
             + self.blocks.iter().map(|b| b.capacity() * size_of::<InodeId>()).sum::<usize>()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+    use smallvec::SmallVec;
+
+    use super::*;
+    use crate::brain::namespace::{Body, Directory, Node};
+
+    fn node(name: &str) -> Node {
+        Node {
+            parent: InodeId(1),
+            name: SmallVec::from_slice(name.as_bytes()),
+            modified_at: 0,
+            created_at: 0,
+            body: Body::Directory(Box::<Directory>::default()),
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
+        /// Thousands of names, in order and not, put in and taken out again.
+        #[test]
+        fn it_is_a_sorted_map_of_names(
+            runs in prop::collection::vec((0_u32..5_000, 1_u32..900, any::<bool>()), 1..14),
+            probe in 0_u32..6_000,
+        ) {
+            let (mut table, mut children) = (Table::default(), Children::default());
+            let mut model = BTreeMap::new();
+            let mut next = 3;
+            for (first, count, put) in runs {
+                for number in first..first + count {
+                    let name = format!("{number:05}");
+                    if put {
+                        let id = InodeId(next);
+                        next += 1;
+                        table.insert(id, node(&name));
+                        let is_new = !model.contains_key(&name);
+                        prop_assert_eq!(children.insert(&table, id), is_new);
+                        if is_new {
+                            model.insert(name, id);
+                        } else {
+                            table.remove(id);
+                        }
+                    } else {
+                        let id = model.remove(&name);
+                        prop_assert_eq!(children.remove(&table, name.as_bytes()), id);
+                        if let Some(id) = id {
+                            table.remove(id);
+                        }
+                    }
+                }
+                prop_assert_eq!(children.len(), model.len());
+                prop_assert!(children.blocks.iter().all(|b| (1..=BLOCK).contains(&b.len())));
+            }
+            let all: Vec<_> = children.after(&table, b"").collect();
+            prop_assert_eq!(all, model.values().copied().collect::<Vec<_>>());
+            let probe = format!("{probe:05}");
+            let found = children.find(&table, probe.as_bytes());
+            prop_assert_eq!(found, model.get(&probe).copied());
+            let after: Vec<_> = children.after(&table, probe.as_bytes()).collect();
+            let above = model.range(probe..).skip(usize::from(found.is_some()));
+            prop_assert_eq!(after, above.map(|(_, id)| *id).collect::<Vec<_>>());
+        }
+    }
+}

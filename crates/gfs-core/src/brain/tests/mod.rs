@@ -1,1 +1,10 @@
 //! Tests of the brain as a whole.
+
+mod bad_input;
+mod files;
+mod loading;
+mod model;
+mod namespace;
+mod trees;
+mod world;
+mod writing;

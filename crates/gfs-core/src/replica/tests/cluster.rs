@@ -2,17 +2,18 @@
 //! empties in any order; streams break, servers die, disks fail. What must hold is checked as it
 //! happens and at the end.
 
+use super::cluster_checks::store;
 use super::*;
 use std::collections::BTreeSet;
 
 pub(super) const SERVERS: usize = 3;
-const SLICES: u64 = 12;
+pub(super) const SLICES: u64 = 12;
 
 /// splitmix64: a seed reproduces a run exactly.
 pub(super) struct Dice(u64);
 
 impl Dice {
-    fn roll(&mut self, sides: usize) -> usize {
+    pub(super) fn roll(&mut self, sides: usize) -> usize {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -23,97 +24,97 @@ impl Dice {
 
 /// What is on a server's disk.
 #[derive(Clone, Default)]
-struct Disk {
-    stored: Option<(Identity, Header)>,
-    bytes: Vec<u8>,
+pub(super) struct Disk {
+    pub(super) stored: Option<(Identity, Header)>,
+    pub(super) bytes: Vec<u8>,
     /// (writer, sequence) in the order applied.
-    log: Vec<(u64, u64)>,
+    pub(super) log: Vec<(u64, u64)>,
     /// The log of what is being copied.
-    copied: Vec<(u64, u64)>,
+    pub(super) copied: Vec<(u64, u64)>,
 }
 
-struct Node {
-    replica: Replica<Payload>,
-    disk: Disk,
-    op: Option<DiskOp<Payload>>,
+pub(super) struct Node {
+    pub(super) replica: Replica<Payload>,
+    pub(super) disk: Disk,
+    pub(super) op: Option<DiskOp<Payload>>,
     /// Where it copies from.
-    source: usize,
-    inbox: VecDeque<Event<Payload>>,
-    commands: VecDeque<(CommandId, Body)>,
+    pub(super) source: usize,
+    pub(super) inbox: VecDeque<Event<Payload>>,
+    pub(super) commands: VecDeque<(CommandId, Body)>,
 }
 
 #[derive(Clone, Copy, PartialEq)]
-enum Above {
+pub(super) enum Above {
     Writer(usize),
     Node(usize, StreamId),
 }
 
-enum Down {
+pub(super) enum Down {
     Push(PushBody, Option<Payload>),
     End,
 }
 
-enum Up {
+pub(super) enum Up {
     Reply(ReplyBody),
     End,
 }
 
 /// A stream between a sender and a node.
-struct Link {
-    above: Above,
-    node: usize,
-    stream: StreamId,
-    down: VecDeque<Down>,
-    up: VecDeque<Up>,
+pub(super) struct Link {
+    pub(super) above: Above,
+    pub(super) node: usize,
+    pub(super) stream: StreamId,
+    pub(super) down: VecDeque<Down>,
+    pub(super) up: VecDeque<Up>,
     /// Each side heard the end of the other.
-    ended: (bool, bool),
+    pub(super) ended: (bool, bool),
 }
 
-struct Writer {
-    slices: Vec<(u32, Payload)>,
-    acknowledged: u64,
-    next: u64,
-    link: Option<usize>,
-    opened: bool,
+pub(super) struct Writer {
+    pub(super) slices: Vec<(u32, Payload)>,
+    pub(super) acknowledged: u64,
+    pub(super) next: u64,
+    pub(super) link: Option<usize>,
+    pub(super) opened: bool,
     /// Of its last stream.
-    version: u64,
+    pub(super) version: u64,
     /// Waits for a version above this one.
-    stale: Option<u64>,
+    pub(super) stale: Option<u64>,
 }
 
-enum Change {
+pub(super) enum Change {
     Prepare,
     Equalize,
 }
 
-struct Master {
-    version: u64,
-    next: u64,
-    members: Vec<usize>,
-    change: Option<(Change, BTreeSet<CommandId>, Vec<usize>)>,
-    prepared: BTreeMap<usize, (u64, u64, Vec<u8>)>,
-    source: usize,
+pub(super) struct Master {
+    pub(super) version: u64,
+    pub(super) next: u64,
+    pub(super) members: Vec<usize>,
+    pub(super) change: Option<(Change, BTreeSet<CommandId>, Vec<usize>)>,
+    pub(super) prepared: BTreeMap<usize, (u64, u64, Vec<u8>)>,
+    pub(super) source: usize,
     /// As agreed.
-    length: u32,
+    pub(super) length: u32,
 }
 
 pub(super) struct Cluster {
-    dice: Dice,
-    now: Millis,
-    nodes: Vec<Node>,
-    links: BTreeMap<usize, Link>,
-    writers: Vec<Writer>,
-    master: Master,
-    mistakes: Mistakes,
-    ids: u64,
-    faults: bool,
+    pub(super) dice: Dice,
+    pub(super) now: Millis,
+    pub(super) nodes: Vec<Node>,
+    pub(super) links: BTreeMap<usize, Link>,
+    pub(super) writers: Vec<Writer>,
+    pub(super) master: Master,
+    pub(super) mistakes: Mistakes,
+    pub(super) ids: u64,
+    pub(super) faults: bool,
 }
 
-fn server(node: usize) -> u32 {
+pub(super) fn server(node: usize) -> u32 {
     node as u32 + 1
 }
 
-type Checked = Result<(), String>;
+pub(super) type Checked = Result<(), String>;
 
 impl Cluster {
     pub(super) fn new(seed: u64, mistakes: Mistakes) -> Self {
@@ -289,212 +290,9 @@ impl Cluster {
         }
     }
 
-    fn id(&mut self) -> u64 {
+    pub(super) fn id(&mut self) -> u64 {
         self.ids += 1;
         self.ids
-    }
-
-    // The master.
-
-    fn grant(&self, length: u32) -> pb::Grant {
-        let servers: Vec<u32> = self.master.members.iter().map(|n| server(*n)).collect();
-        grant(self.master.version, &servers, if self.master.version == 1 { 0 } else { length })
-    }
-
-    fn grant_all(&mut self) {
-        let grant = self.grant(self.master.length);
-        for n in self.master.members.clone() {
-            let id = self.id();
-            let lease = self.master.members[0] == n;
-            let body = Body::Grant(pb::Grant { lease, ..grant.clone() });
-            self.nodes[n].commands.push_back((CommandId(id), body));
-        }
-    }
-
-    fn start_change(&mut self) {
-        // The members of a committed version are equal, and stay so until they are prepared for
-        // another: that waits until one at least heard of the commit.
-        let complete = |n: &Node| n.replica.header().map_or(0, |header| header.complete);
-        if self.nodes.iter().all(|n| complete(n) < self.master.version) {
-            self.master.change = None;
-            return self.grant_all();
-        }
-        let master = &mut self.master;
-        master.next = master.next.max(master.version) + 1;
-        master.prepared.clear();
-        let stored = |n: &usize| self.nodes[*n].disk.stored.is_some();
-        let (mut chosen, absent): (Vec<usize>, Vec<usize>) = (0..SERVERS).partition(stored);
-        for n in absent {
-            // Filled beside the writes; a later change includes it.
-            let id = CommandId(self.id());
-            self.nodes[n].commands.push_back((id, Body::Clone(pb::Clone::default())));
-        }
-        if chosen.len() > 1 && self.faults && self.dice.roll(3) == 0 {
-            let left_out = self.dice.roll(chosen.len());
-            chosen.remove(left_out);
-        }
-        let turn = self.dice.roll(chosen.len());
-        chosen.rotate_left(turn);
-        let mut waiting = BTreeSet::new();
-        for n in &chosen {
-            let id = CommandId(self.id());
-            waiting.insert(id);
-            let prepare =
-                pb::Prepare { version: self.master.version, next: self.master.next, cut: None };
-            self.nodes[*n].commands.push_back((id, Body::Prepare(prepare)));
-        }
-        self.master.change = Some((Change::Prepare, waiting, chosen));
-    }
-
-    fn command_done(&mut self, n: usize, id: CommandId, result: Result<(), pb::ErrorDetail>) {
-        let Some((_, waiting, _)) = &mut self.master.change else { return };
-        if !waiting.remove(&id) {
-            return;
-        }
-        if result.is_err() {
-            return self.start_change();
-        }
-        let header = self.nodes[n].replica.header().cloned().unwrap_or_default();
-        let disk = &self.nodes[n].disk;
-        let mut content = disk.bytes.clone();
-        content.resize(header.length as usize, 0);
-        let said = (header.complete, header.serial, content);
-        self.master.prepared.insert(n, said);
-        self.advance_change();
-    }
-
-    fn advance_change(&mut self) {
-        let Some((change, waiting, chosen)) = &self.master.change else { return };
-        if !waiting.is_empty() {
-            return;
-        }
-        let (preparing, chosen) = (matches!(change, Change::Prepare), chosen.clone());
-        if preparing {
-            let best = chosen
-                .iter()
-                .filter(|n| self.master.prepared[n].0 >= self.master.version)
-                .max_by_key(|n| (self.master.prepared[n].0, self.master.prepared[n].1));
-            let Some(best) = best.copied() else { return self.start_change() };
-            self.master.source = best;
-            let mut waiting = BTreeSet::new();
-            for n in &chosen {
-                if self.master.prepared[n].2 != self.master.prepared[&best].2 {
-                    let id = CommandId(self.id());
-                    waiting.insert(id);
-                    let body = pb::Equalize { next: self.master.next, ..Default::default() };
-                    self.nodes[*n].commands.push_back((id, Body::Equalize(body)));
-                }
-            }
-            self.master.change = Some((Change::Equalize, waiting, chosen));
-            return self.advance_change();
-        }
-        self.master.version = self.master.next;
-        self.master.length = self.master.prepared[&self.master.source].2.len() as u32;
-        self.master.members = chosen;
-        self.master.change = None;
-        self.grant_all();
-    }
-
-    /// A writer that waits has the version changed; a change that hangs is started again.
-    fn watch(&mut self) {
-        let wanted = self.writers.iter().any(|w| w.stale == Some(self.master.version));
-        let hangs = self.master.change.is_some() && self.dice.roll(40) == 0;
-        if (wanted && self.master.change.is_none()) || hangs {
-            self.start_change();
-        }
-    }
-
-    // The writers.
-
-    fn write(&mut self) {
-        let w = self.dice.roll(self.writers.len());
-        let version = self.master.version;
-        let writer = &mut self.writers[w];
-        if writer.stale.is_some_and(|stale| stale >= version) {
-            return;
-        }
-        writer.stale = None;
-        let Some(link) = writer.link.and_then(|link| self.links.get_mut(&link)) else {
-            return self.open(w);
-        };
-        let flying = writer.next.saturating_sub(writer.acknowledged);
-        if writer.opened && writer.next <= SLICES && flying < 5 {
-            let (offset, bytes) = &writer.slices[writer.next as usize - 1];
-            let (body, payload) = slice(writer.next, *offset, bytes);
-            link.down.push_back(Down::Push(body, Some(payload)));
-            // Sometimes the same again.
-            if self.dice.roll(6) == 0 {
-                let (body, payload) = slice(writer.next, *offset, bytes);
-                link.down.push_back(Down::Push(body, Some(payload)));
-            }
-            writer.next += 1;
-        }
-    }
-
-    fn open(&mut self, w: usize) {
-        let mut chain: Vec<u32> = self.master.members.iter().map(|n| server(*n)).collect();
-        let primary = chain.remove(0) as usize - 1;
-        if self.dice.roll(2) == 0 {
-            chain.reverse();
-        }
-        let body = open(self.master.version, w as u64 + 1, 0, &chain);
-        let link = self.link(Above::Writer(w), primary, body);
-        self.writers[w].link = Some(link);
-        self.writers[w].opened = false;
-        self.writers[w].version = self.master.version;
-    }
-
-    fn link(&mut self, above: Above, node: usize, body: PushBody) -> usize {
-        let id = self.id();
-        let down = VecDeque::from([Down::Push(body, None)]);
-        let link = Link {
-            above,
-            node,
-            stream: StreamId(id),
-            down,
-            up: VecDeque::new(),
-            ended: (false, false),
-        };
-        self.links.insert(id as usize, link);
-        id as usize
-    }
-
-    fn writer_hears(&mut self, w: usize, up: Up) -> Checked {
-        let again = self.dice.roll(4);
-        let writer = &mut self.writers[w];
-        let version = writer.version;
-        match up {
-            Up::Reply(ReplyBody::Opened(opened)) => {
-                if opened.sequence < writer.acknowledged {
-                    return Err(format!(
-                        "writer {w}: {} acknowledged, {opened:?}",
-                        writer.acknowledged
-                    ));
-                }
-                writer.opened = true;
-                // Also what is acknowledged is pushed again at times.
-                writer.next = (writer.acknowledged + 1).saturating_sub(again as u64).max(1);
-            }
-            Up::Reply(ReplyBody::Acknowledged(ack)) => {
-                writer.acknowledged = writer.acknowledged.max(ack.through);
-            }
-            Up::Reply(ReplyBody::Failed(failed)) => {
-                writer.link = None;
-                let code = failed.error.unwrap_or_default().error_code();
-                if code == ErrorCode::Conflict {
-                    return Err(format!("writer {w}: a repeat was taken for another slice"));
-                }
-                if !matches!(code, ErrorCode::WrongOffset | ErrorCode::Cancelled) {
-                    writer.stale = Some(version);
-                }
-            }
-            Up::End => {
-                writer.link = None;
-                writer.stale = (again > 0).then_some(version);
-            }
-            Up::Reply(_) => {}
-        }
-        Ok(())
     }
 
     // Queues.
@@ -548,7 +346,7 @@ impl Cluster {
         Ok(())
     }
 
-    fn hang_up(&mut self, id: usize) {
+    pub(super) fn hang_up(&mut self, id: usize) {
         if let Some(link) = self.links.get_mut(&id) {
             link.down.push_back(Down::End);
         }
@@ -577,7 +375,7 @@ impl Cluster {
         self.step(n, Event::DiskDone { result: Ok(()) })
     }
 
-    fn step(&mut self, n: usize, event: Event<Payload>) -> Checked {
+    pub(super) fn step(&mut self, n: usize, event: Event<Payload>) -> Checked {
         let mut out = Vec::new();
         self.nodes[n].replica.step(self.now, event, &mut out);
         for output in out {
@@ -629,6 +427,7 @@ impl Cluster {
                     let (_, header) = source.stored.unwrap_or_default();
                     let outcome = CopyOutcome {
                         length: header.length,
+                        tail: 0,
                         serial: header.serial,
                         window: header.window,
                     };
@@ -651,7 +450,7 @@ impl Cluster {
         Ok(())
     }
 
-    fn receiver(&mut self, n: usize, stream: StreamId) -> Option<&mut Link> {
+    pub(super) fn receiver(&mut self, n: usize, stream: StreamId) -> Option<&mut Link> {
         self.links.values_mut().find(|link| link.node == n && link.stream == stream)
     }
 
@@ -671,105 +470,5 @@ impl Cluster {
             text += &format!("node {header:?} {role:?} {busy:?} {:?}\n", node.replica.streams);
         }
         text
-    }
-
-    // What must hold.
-
-    /// What is acknowledged is on the disk of every member of that version.
-    fn check_acknowledged(&self, n: usize, stream: StreamId, ack: &pb::Acknowledged) -> Checked {
-        let Some(link) = self.links.values().find(|l| l.node == n && l.stream == stream) else {
-            return Ok(());
-        };
-        let Above::Writer(w) = link.above else { return Ok(()) };
-        for member in &self.nodes[n].replica.members.1 {
-            self.check_holds(member.server as usize - 1, w, ack.through)?;
-        }
-        Ok(())
-    }
-
-    fn check_holds(&self, n: usize, w: usize, through: u64) -> Checked {
-        let disk = &self.nodes[n].disk;
-        for (offset, bytes) in self.writers[w].slices.iter().take(through as usize) {
-            let range = *offset as usize..*offset as usize + bytes.len();
-            if disk.bytes.get(range) != Some(bytes) {
-                return Err(format!(
-                    "server {} lacks bytes at {offset} of writer {w}, acknowledged",
-                    server(n)
-                ));
-            }
-        }
-        Ok(())
-    }
-
-    /// All members are equal, hold all that was acknowledged, and nothing twice.
-    fn check_members(&self) -> Checked {
-        let first = &self.nodes[self.master.members[0]].disk;
-        for n in &self.master.members {
-            let disk = &self.nodes[*n].disk;
-            if disk.bytes != first.bytes || disk.log != first.log {
-                return Err(format!("server {} differs", server(*n)));
-            }
-            for w in 0..self.writers.len() {
-                self.check_holds(*n, w, self.writers[w].acknowledged)?;
-            }
-        }
-        let once: BTreeSet<_> = first.log.iter().collect();
-        if once.len() != first.log.len() {
-            return Err(format!("applied twice: {:?}", first.log));
-        }
-        Ok(())
-    }
-}
-
-/// What an operation does to a disk.
-fn store(disk: &mut Disk, op: DiskOp<Payload>) {
-    let op = match op {
-        DiskOp::Create { identity, version } => {
-            let header = Header { promised: version, complete: version, ..Header::default() };
-            *disk = Disk { stored: Some((identity, header)), ..Disk::default() };
-            return;
-        }
-        DiskOp::Delete => {
-            *disk = Disk::default();
-            return;
-        }
-        other => other,
-    };
-    let Some((_, header)) = &mut disk.stored else { return };
-    match op {
-        DiskOp::Write { serial, writer, slice, payload, .. } => {
-            let (start, end) = (slice.offset as usize, slice.offset as usize + payload.len());
-            // Past the length there may be what an aborted copy left.
-            disk.bytes.truncate(header.length as usize);
-            if disk.bytes.len() < end {
-                disk.bytes.resize(end, 0);
-            }
-            disk.bytes[start..end].copy_from_slice(&payload);
-            disk.log.push((writer, slice.sequence));
-            header.serial = serial;
-            header.length = disk.bytes.len() as u32;
-            header.window.push(pb::WindowEntry {
-                writer,
-                sequence: slice.sequence,
-                offset: slice.offset,
-                length: slice.length,
-            });
-        }
-        DiskOp::Promise { next } => header.promised = next,
-        DiskOp::Complete { version, sealed } => {
-            header.complete = version;
-            header.serial = 0;
-            header.sealed = sealed;
-        }
-        DiskOp::Seal => header.sealed = true,
-        DiskOp::Demote => header.complete = 0,
-        DiskOp::Become(outcome) => {
-            header.length = outcome.length;
-            header.serial = outcome.serial;
-            header.window = outcome.window;
-            disk.bytes.truncate(outcome.length as usize);
-            disk.log = std::mem::take(&mut disk.copied);
-        }
-        DiskOp::Create { .. } | DiskOp::Delete => {}
     }
 }

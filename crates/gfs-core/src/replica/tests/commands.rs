@@ -19,7 +19,7 @@ fn writing() -> One {
 }
 
 fn outcome(length: u32, serial: u64) -> CopyOutcome {
-    CopyOutcome { length, serial, window: Window::default() }
+    CopyOutcome { length, tail: 0, serial, window: Window::default() }
 }
 
 #[test]
@@ -266,4 +266,21 @@ fn a_replica_without_lease_takes_no_mutations() {
     // The lease may come later, as long as nothing was written.
     one.command(Body::Grant(grant(1, &[1, 2], 0)));
     assert_eq!(one.replica.primary_at(), Some(1));
+}
+
+#[test]
+fn a_new_epoch_voids_what_waits_and_ends_copies() {
+    let mut one = One::absent(3);
+    one.command(Body::Clone(pb::Clone { version: 4, ..Default::default() }));
+    let out = one.disk(Ok(()));
+    let [Output::PlanCopy { id, .. }] = out.as_slice() else { panic!("{out:?}") };
+    let id = *id;
+    one.command(Body::Grant(grant(1, &[3], 0)));
+    let out = one.step(Event::NewEpoch);
+    assert!(matches!(out.first(), Some(Output::AbortCopy { .. })), "{out:?}");
+    assert_eq!(done(&out), Some(Err(ErrorCode::StaleEpoch)));
+    let error = failure(ErrorCode::Cancelled, "stopped");
+    let out = one.step(Event::CopyEnded { id, result: Err(error) });
+    assert_eq!(done(&out), Some(Err(ErrorCode::Cancelled)));
+    assert!(!one.replica.is_active());
 }

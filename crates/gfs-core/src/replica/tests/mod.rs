@@ -3,6 +3,9 @@
 
 mod chaos;
 mod cluster;
+mod cluster_checks;
+mod cluster_master;
+mod cluster_writers;
 mod commands;
 mod messages;
 

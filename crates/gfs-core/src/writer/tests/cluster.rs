@@ -357,7 +357,7 @@ impl Cluster {
             chunk.confirm(1);
             return true;
         }
-        let through = chunk.confirmed_sequence.min(stream.committed);
+        let through = chunk.confirmed_sequence;
         if through > stream.acknowledged {
             stream.acknowledged = through;
             let length = chunk.confirmed.len() as u32;

@@ -247,6 +247,36 @@ fn a_close_without_data_says_nothing_finished() {
     run.write_and_close(0);
 }
 
+#[test]
+fn a_refusal_that_lasts_is_the_error_at_the_deadline() {
+    let start = Start { inode: 9, writer: 77, length: 0, chunks: 0, last: None };
+    let mut now = Millis(5);
+    let mut writer = FileWriter::new(config(Mistakes::default()), start, now).unwrap();
+    let mut effects = Vec::new();
+    writer.step(now, Event::Data { slice: SliceId(1), length: 10 }, &mut effects);
+    let (mut asked, mut released) = (0, false);
+    while writer.failure().is_none() {
+        match effects.pop() {
+            Some(Effect::Ask { ask, question: Question::Allocate(_) }) => {
+                asked += 1;
+                let code = ErrorCode::TooFewServers as u32;
+                let result = Err(pb::ErrorDetail { code, ..Default::default() });
+                writer.step(now, Event::Answer { ask, result }, &mut effects);
+            }
+            Some(effect) => panic!("{effect:?}"),
+            None => {
+                now = writer.wake_at().expect("it tries again").max(now);
+                writer.step(now, Event::Tick, &mut effects);
+            }
+        }
+        released = effects.iter().any(|e| matches!(e, Effect::Release { slice: SliceId(1) }));
+    }
+    assert_eq!(writer.failure().unwrap().code, ErrorCode::TooFewServers);
+    assert!(released, "the payload may go");
+    assert!((10..60).contains(&asked), "asked {asked} times");
+    assert!(now <= Millis(31_000));
+}
+
 /// The planted mistakes are noticed by the runs above.
 #[cfg(feature = "planted-mistakes")]
 mod planted {

@@ -1,0 +1,380 @@
+//! The replicas of this server: one state machine each, behind a lock that is never held over I/O,
+//! and what carries out its outputs.
+//!
+//! Outputs are carried out, or put into the queue of a stream, while the lock is held: so they
+//! happen in the order in which the machine gave them, whichever thread it ran on.
+
+use crate::commands::Origin;
+use crate::fetch::CopyTask;
+use crate::node::{Node, lock};
+use crate::push::Downward;
+use crate::store::{ChunkState, Position, StoreError};
+use bytes::Bytes;
+use gfs_core::mistakes::Mistakes;
+use gfs_core::replica::{
+    CommandId, DiskOp, Event, Header, Identity, Output, Replica, Settings, StreamId, Window,
+};
+use gfs_proto::v1 as pb;
+use gfs_types::{ChunkHandle, ErrorCode};
+use std::collections::{BTreeMap, BTreeSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use tokio::sync::mpsc::UnboundedSender;
+
+/// What slices are kept in: the memory they were received in.
+pub(crate) type Payload = Vec<Bytes>;
+
+/// Chunks that pushes may wait for before their Grant came.
+const MAX_ABSENT: usize = 1_024;
+
+/// A chunk this server has, or may be about to get.
+pub(crate) struct Chunk {
+    pub(crate) handle: u64,
+    inner: Mutex<Inner>,
+}
+
+/// A replica and what its outputs need.
+pub(crate) struct Inner {
+    pub(crate) replica: Replica<Payload>,
+    pub(crate) commands: BTreeMap<CommandId, Origin>,
+    pub(crate) copies: BTreeMap<CommandId, CopyTask>,
+    /// After a power loss: not to be served before it was compared with a current one.
+    pub(crate) suspect: bool,
+    /// Highest (version, serial) known to be on disk, as of the start.
+    synced: Position,
+    ports: BTreeMap<StreamId, Port>,
+    /// Gets ticks.
+    ticking: bool,
+}
+
+/// The queues of a push stream. They are bounded by the stream's credit: what is in them is held.
+struct Port {
+    up: UnboundedSender<pb::push_reply::Body>,
+    down: Option<UnboundedSender<Downward>>,
+}
+
+/// All chunks of a server.
+#[derive(Default)]
+pub(crate) struct Chunks {
+    loaded: Mutex<BTreeMap<u64, Arc<Chunk>>>,
+    /// Replicas found at the start and not yet used.
+    found: Mutex<BTreeMap<u64, ChunkState>>,
+    ticking: Mutex<BTreeSet<u64>>,
+    last_id: AtomicU64,
+}
+
+impl Chunks {
+    /// A number never used before: for streams and commands.
+    pub(crate) fn next_id(&self) -> u64 {
+        self.last_id.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// What the start found.
+    pub(crate) fn set_found(&self, found: impl IntoIterator<Item = ChunkState>) {
+        *lock(&self.found) = found.into_iter().map(|state| (state.handle.0, state)).collect();
+    }
+
+    /// The server got another number: everything that was said under the old one is void.
+    pub(crate) fn forget_loaded(&self) {
+        lock(&self.loaded).clear();
+        lock(&self.ticking).clear();
+    }
+
+    /// The highest handle among the replicas.
+    pub(crate) fn highest_handle(&self) -> u64 {
+        let found = lock(&self.found).keys().next_back().copied();
+        let loaded = lock(&self.loaded);
+        let loaded = loaded.values().rev().find(|chunk| chunk.inner().replica.is_stored());
+        found.max(loaded.map(|chunk| chunk.handle)).unwrap_or(0)
+    }
+
+    /// Every replica, in the order of handles.
+    pub(crate) fn states(&self) -> Vec<pb::ReplicaState> {
+        let loaded: Vec<Arc<Chunk>> = lock(&self.loaded).values().cloned().collect();
+        let mut states: BTreeMap<u64, pb::ReplicaState> =
+            lock(&self.found).iter().map(|(handle, state)| (*handle, reported(state))).collect();
+        for chunk in loaded {
+            match chunk.inner().state() {
+                Some(state) => states.insert(chunk.handle, state),
+                None => states.remove(&chunk.handle),
+            };
+        }
+        states.into_values().collect()
+    }
+
+    /// How many replicas there are.
+    pub(crate) fn count(&self) -> usize {
+        let loaded = lock(&self.loaded);
+        let found = lock(&self.found);
+        let unloaded = found.keys().filter(|handle| !loaded.contains_key(handle)).count();
+        unloaded + loaded.values().filter(|chunk| chunk.inner().replica.is_stored()).count()
+    }
+
+    /// The chunk if this server knows anything of it.
+    pub(crate) fn get(&self, handle: u64) -> Option<Arc<Chunk>> {
+        lock(&self.loaded).get(&handle).cloned()
+    }
+
+    /// Those that need ticks.
+    pub(crate) fn ticking(&self) -> Vec<Arc<Chunk>> {
+        let handles: Vec<u64> = lock(&self.ticking).iter().copied().collect();
+        let loaded = lock(&self.loaded);
+        handles.iter().filter_map(|handle| loaded.get(handle).cloned()).collect()
+    }
+
+    /// Drops chunks that are not there and that nobody waits for.
+    pub(crate) fn drop_absent(&self) {
+        lock(&self.loaded).retain(|_, chunk| {
+            Arc::strong_count(chunk) > 1 || {
+                let inner = chunk.inner();
+                inner.replica.is_stored() || inner.replica.is_active()
+            }
+        });
+    }
+
+    /// Commands of older epochs are void.
+    pub(crate) fn new_epoch(&self, node: &Arc<Node>) {
+        for chunk in self.ticking() {
+            node.step(&chunk, Event::NewEpoch);
+        }
+    }
+}
+
+/// A replica as it was found, with what is known of it then.
+fn reported(state: &ChunkState) -> pb::ReplicaState {
+    let (identity, header) = loaded(state, Window::default());
+    let settings = Settings { server: 0, chunk_size: 0, mistakes: Mistakes::default() };
+    let replica = Replica::<Payload>::load(settings, identity, header);
+    let (position, _) = state.synced;
+    pb::ReplicaState {
+        suspect: state.flags.suspect,
+        fsynced_version: position.version.0,
+        fsynced_serial: position.serial.0,
+        ..replica.state().unwrap_or_default()
+    }
+}
+
+fn loaded(state: &ChunkState, window: Window) -> (Identity, Header) {
+    let complete = if state.flags.incomplete { 0 } else { state.complete.version.0 };
+    let identity = Identity {
+        handle: state.handle.0,
+        inode: state.place.inode.0,
+        index: u32::try_from(state.place.index).unwrap_or(u32::MAX),
+        start: state.place.chunk_start,
+        copies: state.place.goal,
+    };
+    let header = Header {
+        promised: state.promised.0,
+        complete,
+        serial: state.complete.serial.0,
+        length: state.content.length,
+        sealed: state.flags.sealed,
+        window,
+    };
+    (identity, header)
+}
+
+impl Chunk {
+    /// Its state, under its lock.
+    pub(crate) fn inner(&self) -> std::sync::MutexGuard<'_, Inner> {
+        lock(&self.inner)
+    }
+
+    /// Registers the queue of a stream's replies; to be called before its Open.
+    pub(crate) fn attach(&self, stream: StreamId, up: UnboundedSender<pb::push_reply::Body>) {
+        self.inner().ports.insert(stream, Port { up, down: None });
+    }
+}
+
+impl Inner {
+    /// What the master is told of the replica; `None` when there is none.
+    pub(crate) fn state(&self) -> Option<pb::ReplicaState> {
+        let state = self.replica.state()?;
+        Some(pb::ReplicaState {
+            suspect: self.suspect,
+            fsynced_version: self.synced.version.0,
+            fsynced_serial: self.synced.serial.0,
+            ..state
+        })
+    }
+}
+
+impl Node {
+    /// The chunk of this handle; where there is no replica, an absent one that may get a Grant.
+    ///
+    /// # Errors
+    /// The server has no number yet, the disk fails, or too many chunks are waited for.
+    pub(crate) async fn chunk(
+        self: &Arc<Self>,
+        handle: u64,
+    ) -> Result<Arc<Chunk>, pb::ErrorDetail> {
+        if handle == 0 {
+            return Err(pb::ErrorDetail::new(ErrorCode::InvalidArgument, "chunk 0"));
+        }
+        if let Some(chunk) = self.chunks.get(handle) {
+            return Ok(chunk);
+        }
+        let record = self.volume.record();
+        if record.cluster.is_none() || record.number.0 == 0 {
+            let text = "this chunkserver is not registered with a master yet";
+            return Err(pb::ErrorDetail::new(ErrorCode::NotReady, text));
+        }
+        let settings = Settings {
+            server: record.number.0,
+            chunk_size: record.geometry.chunk_size(),
+            mistakes: Mistakes::default(),
+        };
+        let found = lock(&self.chunks.found).contains_key(&handle);
+        let node = Arc::clone(self);
+        let on_disk = if found {
+            let read = move || match node.volume.state(ChunkHandle(handle)) {
+                Ok(state) => Ok(Some((state, node.volume.window(ChunkHandle(handle))?))),
+                Err(StoreError::UnknownChunk(_)) => Ok(None),
+                Err(error) => Err(error),
+            };
+            self.on_disk("load", read).await?
+        } else {
+            None
+        };
+        let mut loaded_chunks = lock(&self.chunks.loaded);
+        if let Some(chunk) = loaded_chunks.get(&handle) {
+            return Ok(Arc::clone(chunk));
+        }
+        let (replica, suspect, synced) = match on_disk {
+            Some((state, window)) => {
+                let entries = window.entries().map(|entry| pb::WindowEntry {
+                    writer: entry.writer.0,
+                    sequence: entry.sequence.0,
+                    offset: entry.offset,
+                    length: entry.len,
+                });
+                let (identity, header) = loaded(&state, Window::from_entries(entries));
+                let replica = Replica::load(settings, identity, header);
+                (replica, state.flags.suspect, state.synced.0)
+            }
+            None => {
+                let stored = |chunk: &Arc<Chunk>| chunk.inner().replica.is_stored();
+                if loaded_chunks.len() >= MAX_ABSENT
+                    && loaded_chunks.values().filter(|chunk| !stored(chunk)).count() >= MAX_ABSENT
+                {
+                    let text = "too many unknown chunks are waited for";
+                    return Err(pb::ErrorDetail::new(ErrorCode::UnknownChunk, text));
+                }
+                (Replica::absent(settings, handle), false, Position::default())
+            }
+        };
+        let inner = Inner {
+            replica,
+            commands: BTreeMap::new(),
+            copies: BTreeMap::new(),
+            suspect,
+            synced,
+            ports: BTreeMap::new(),
+            ticking: false,
+        };
+        let chunk = Arc::new(Chunk { handle, inner: Mutex::new(inner) });
+        loaded_chunks.insert(handle, Arc::clone(&chunk));
+        drop(loaded_chunks);
+        lock(&self.chunks.found).remove(&handle);
+        Ok(chunk)
+    }
+
+    /// Lets an event happen to a chunk and carries out what comes of it. Does not block. Must run
+    /// within the runtime.
+    pub(crate) fn step(self: &Arc<Self>, chunk: &Arc<Chunk>, event: Event<Payload>) {
+        let Some(op) = self.step_without_disk(chunk, event) else { return };
+        let (node, chunk) = (Arc::clone(self), Arc::clone(chunk));
+        // As long as the chunk has more for the disk this thread stays with it.
+        tokio::task::spawn_blocking(move || {
+            let mut next = Some(op);
+            while let Some(op) = next {
+                let done = catch_unwind(AssertUnwindSafe(|| node.execute(&chunk, op)));
+                let result = done.unwrap_or_else(|_| {
+                    Err(pb::ErrorDetail::new(ErrorCode::Internal, "a disk operation panicked"))
+                });
+                next = node.step_without_disk(&chunk, Event::DiskDone { result });
+            }
+        });
+    }
+
+    /// The same, but hands the disk operation to the caller.
+    fn step_without_disk(
+        self: &Arc<Self>,
+        chunk: &Arc<Chunk>,
+        event: Event<Payload>,
+    ) -> Option<DiskOp<Payload>> {
+        let mut outputs = Vec::new();
+        let mut disk = None;
+        let mut inner = chunk.inner();
+        inner.replica.step(self.clock.now(), event, &mut outputs);
+        for output in outputs {
+            match output {
+                Output::Disk(op) => disk = Some(op),
+                other => self.carry_out(chunk, &mut inner, other),
+            }
+        }
+        let active = inner.replica.is_active();
+        if active != inner.ticking {
+            inner.ticking = active;
+            let mut ticking = lock(&self.chunks.ticking);
+            if active {
+                ticking.insert(chunk.handle);
+            } else {
+                ticking.remove(&chunk.handle);
+            }
+        }
+        disk
+    }
+
+    fn carry_out(self: &Arc<Self>, chunk: &Arc<Chunk>, inner: &mut Inner, output: Output<Payload>) {
+        match output {
+            // A queue whose other end is gone belongs to a stream that has ended.
+            Output::Reply { stream, body } => {
+                if let Some(port) = inner.ports.get(&stream) {
+                    let _ = port.up.send(body);
+                }
+            }
+            Output::Dial { stream, next, open } => {
+                if let Some(port) = inner.ports.get_mut(&stream) {
+                    port.down = Some(self.dial_next(chunk, stream, next, *open));
+                }
+            }
+            Output::SendDown { stream, body, payload } => {
+                if let Some(down) = inner.ports.get(&stream).and_then(|port| port.down.as_ref()) {
+                    let _ = down.send(Downward { body, payload: payload.unwrap_or_default() });
+                }
+            }
+            Output::Close { stream } => {
+                inner.ports.remove(&stream);
+            }
+            Output::PlanCopy { id, copy } => {
+                let origin = inner.commands.get(&id);
+                let copied = origin.map(|origin| Arc::clone(&origin.copied)).unwrap_or_default();
+                inner.copies.insert(id, self.copy(chunk, id, copy, copied));
+            }
+            Output::GoCopy { id } => {
+                if let Some(copy) = inner.copies.get(&id) {
+                    copy.go.notify_one();
+                }
+            }
+            Output::AbortCopy { id } => {
+                if let Some(copy) = inner.copies.get(&id) {
+                    copy.stop.cancel();
+                }
+            }
+            Output::CommandDone { id, result, digest } => {
+                inner.copies.remove(&id);
+                if let Some(origin) = inner.commands.remove(&id) {
+                    self.answer(chunk, origin, result, inner.state(), digest);
+                }
+            }
+            Output::Unreachable { version, server } => {
+                let body = pb::MemberUnreachable { version, server };
+                self.notify(chunk.handle, pb::notice::Body::Unreachable(body));
+            }
+            // Taken by the caller.
+            Output::Disk(_) => {}
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! Disk operations of replicas, on the threads that may block.
+
+use crate::chunks::{Chunk, Payload};
+use crate::node::Node;
+use crate::store::{
+    Extent, NewChunk, Place, Position, StateChange, StoreError, StoreResult, Window, WindowEntry,
+    Write, WriteKind,
+};
+use gfs_core::replica::{CopyOutcome, DiskOp, Identity};
+use gfs_proto::v1 as pb;
+use gfs_types::{
+    BlockSums, ChunkHandle, ClientId, Crc, ErrorCode, GfsError, InodeId, OpSequence, Serial,
+    Version,
+};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+impl Node {
+    /// Runs a call of the store on a thread that may block.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub(crate) async fn on_disk<T: Send + 'static>(
+        self: &Arc<Self>,
+        operation: &'static str,
+        call: impl FnOnce() -> StoreResult<T> + Send + 'static,
+    ) -> Result<T, pb::ErrorDetail> {
+        let node = Arc::clone(self);
+        let done = tokio::task::spawn_blocking(move || node.timed(operation, call)).await;
+        done.unwrap_or_else(|_| {
+            let text = format!("{operation}: the disk operation panicked");
+            Err(pb::ErrorDetail::new(ErrorCode::Internal, text))
+        })
+    }
+
+    /// Runs a call of the store, here, and notes how long it is under way.
+    pub(crate) fn timed<T>(
+        &self,
+        operation: &'static str,
+        call: impl FnOnce() -> StoreResult<T>,
+    ) -> Result<T, pb::ErrorDetail> {
+        let _io = self.io.begin(self.clock.now());
+        call().map_err(|error| self.disk_error(operation, error))
+    }
+
+    fn disk_error(&self, operation: &'static str, error: StoreError) -> pb::ErrorDetail {
+        if matches!(error.code(), ErrorCode::DiskError | ErrorCode::NoSpace) {
+            self.metrics.disk_errors.with([operation]).inc();
+            tracing::warn!(operation, %error, "a disk operation failed");
+        }
+        GfsError::from(error).into()
+    }
+
+    /// Carries out an operation of a replica. Blocks.
+    pub(crate) fn execute(
+        &self,
+        chunk: &Chunk,
+        op: DiskOp<Payload>,
+    ) -> Result<(), pb::ErrorDetail> {
+        let handle = ChunkHandle(chunk.handle);
+        match op {
+            DiskOp::Create { identity, version } => {
+                self.check_space(version == 0)?;
+                self.timed("create", || self.volume.create(new_chunk(&identity, version)))
+            }
+            DiskOp::Write { version, serial, writer, slice, payload } => {
+                let sums = BlockSums(slice.sums.iter().map(|sum| Crc(*sum)).collect());
+                let write = Write {
+                    version: Version(version),
+                    serial: Serial(serial),
+                    kind: WriteKind::Sequential,
+                    offset: slice.offset,
+                    pieces: &payload,
+                    sums: &sums,
+                    window: Some(WindowEntry {
+                        writer: ClientId(writer),
+                        sequence: OpSequence(slice.sequence),
+                        offset: slice.offset,
+                        len: slice.length,
+                        wall: self.clock.wall(),
+                    }),
+                };
+                self.timed("write", || self.volume.write(handle, &write))?;
+                self.counts.written.fetch_add(u64::from(slice.length), Ordering::Relaxed);
+                self.metrics.written.inc_by(u64::from(slice.length));
+                Ok(())
+            }
+            DiskOp::Promise { next } => {
+                let change = StateChange { promised: Some(Version(next)), ..Default::default() };
+                self.change(handle, &change)
+            }
+            DiskOp::Complete { version, sealed } => {
+                let complete = Position { version: Version(version), serial: Serial(0) };
+                let change = StateChange {
+                    promised: Some(Version(version)),
+                    complete: Some(complete),
+                    sealed: Some(sealed),
+                    incomplete: Some(false),
+                    trusted: true,
+                    ..Default::default()
+                };
+                self.change(handle, &change)?;
+                chunk.inner().suspect = false;
+                Ok(())
+            }
+            DiskOp::Seal => {
+                self.change(handle, &StateChange { sealed: Some(true), ..Default::default() })
+            }
+            DiskOp::Demote => {
+                self.change(handle, &StateChange { incomplete: Some(true), ..Default::default() })
+            }
+            DiskOp::Become(outcome) => self.timed("become", || self.become_copy(handle, &outcome)),
+            DiskOp::Delete => {
+                // Whether it may be deleted was decided when the command was judged.
+                self.timed("delete", || match self.volume.delete(handle, Version(u64::MAX)) {
+                    Err(StoreError::UnknownChunk(_)) => Ok(()),
+                    done => done,
+                })
+            }
+        }
+    }
+
+    fn change(&self, handle: ChunkHandle, change: &StateChange) -> Result<(), pb::ErrorDetail> {
+        self.timed("header", || self.volume.set_state(handle, change, false))
+    }
+
+    /// Takes over what a copy made of the replica: length, serial and window in one write.
+    fn become_copy(&self, handle: ChunkHandle, outcome: &CopyOutcome) -> StoreResult<()> {
+        let state = self.volume.state(handle)?;
+        let window = outcome.window.entries().map(|entry| WindowEntry {
+            writer: ClientId(entry.writer),
+            sequence: OpSequence(entry.sequence),
+            offset: entry.offset,
+            len: entry.length,
+            wall: self.clock.wall(),
+        });
+        let serial = Serial(outcome.serial);
+        let complete = Position { version: state.complete.version, serial };
+        let change = StateChange {
+            complete: (!state.flags.incomplete).then_some(complete),
+            content: Some(Extent { length: outcome.length, tail: Crc(outcome.tail) }),
+            window: Some(Window::from_entries(window)),
+            ..Default::default()
+        };
+        self.volume.set_state(handle, &change, false)
+    }
+
+    /// New chunks stop earlier than writes to those that exist, clones earlier still.
+    fn check_space(&self, clone: bool) -> Result<(), pb::ErrorDetail> {
+        let capacity = crate::files::Capacity {
+            total: self.capacity.total.load(Ordering::Relaxed),
+            free: self.capacity.free.load(Ordering::Relaxed),
+        };
+        let fits = match clone {
+            true => capacity.accepts_clones(),
+            false => capacity.accepts_new_chunks(),
+        };
+        // Before space was asked for the first time nothing is known against it.
+        if fits || capacity.total == 0 {
+            return Ok(());
+        }
+        let text = format!("the volume is {} % full", capacity.used_percent());
+        Err(pb::ErrorDetail::new(ErrorCode::NoSpace, text))
+    }
+}
+
+fn new_chunk(identity: &Identity, version: u64) -> NewChunk {
+    NewChunk {
+        handle: ChunkHandle(identity.handle),
+        place: Place {
+            inode: InodeId(identity.inode),
+            index: u64::from(identity.index),
+            chunk_start: identity.start,
+            goal: identity.copies,
+        },
+        promised: Version(version),
+        complete: Version(version),
+        incomplete: version == 0,
+    }
+}

@@ -1,0 +1,72 @@
+//! Flags of the daemon.
+
+use clap::Parser;
+use gfs_process::ProcessFlags;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// Stores chunks of files for a GFS cluster
+///
+/// Keeps one data directory, registers with the masters, serves readers and writers, and copies
+/// chunks from other chunkservers when the leading master says so.
+#[derive(Debug, Parser)]
+#[command(name = "gfs-chunkserver", version)]
+pub struct Flags {
+    /// Address and port for clients, masters' and other chunkservers' calls
+    ///
+    /// Port 0 takes any free port; the one taken is printed.
+    #[arg(long, env = "GFS_LISTEN", value_name = "ADDR:PORT", default_value = "0.0.0.0:7300")]
+    pub listen: SocketAddr,
+
+    /// Where others reach this server, if that is not what it listens on
+    #[arg(long, env = "GFS_ADVERTISE", value_name = "HOST:PORT")]
+    pub advertise: Option<String>,
+
+    /// Data directory; made where there is none
+    #[arg(long, env = "GFS_DATA", value_name = "DIR")]
+    pub data: PathBuf,
+
+    /// Every master of the cluster
+    #[arg(
+        long,
+        env = "GFS_MASTER",
+        value_name = "HOST:PORT",
+        value_delimiter = ',',
+        required = true
+    )]
+    pub master: Vec<String>,
+
+    /// Name of the node (machine) it runs on, for placement
+    #[arg(long, env = "GFS_NODE", value_name = "NAME", default_value = "")]
+    pub node: String,
+
+    /// Failure zone it runs in, for placement
+    #[arg(long, env = "GFS_ZONE", value_name = "NAME", default_value = "")]
+    pub zone: String,
+
+    /// Name of its pod
+    #[arg(long, env = "GFS_POD", value_name = "NAME", default_value = "")]
+    pub pod: String,
+
+    /// UID of its pod
+    #[arg(long, env = "GFS_POD_UID", value_name = "UID", default_value = "")]
+    pub pod_uid: String,
+
+    /// Serve reads at most this long after the last word of the leading master, in milliseconds
+    ///
+    /// The cluster's own limit unless given.
+    #[arg(long, env = "GFS_STALE_READ_LIMIT", value_name = "MS")]
+    pub stale_read_limit: Option<u64>,
+
+    /// Memory for data that is being pushed and not stored yet, in MiB
+    #[arg(long, env = "GFS_PUSH_MEMORY", value_name = "MIB", default_value_t = 256)]
+    pub push_memory: u64,
+
+    /// Chunk files kept open
+    #[arg(long, env = "GFS_MAX_OPEN", value_name = "FILES", default_value_t = 512)]
+    pub max_open: usize,
+
+    /// What every process has.
+    #[command(flatten)]
+    pub process: ProcessFlags,
+}

@@ -1,0 +1,191 @@
+//! What all parts of one chunkserver share.
+
+use crate::chunks::Chunks;
+use crate::credit::Credit;
+use crate::io_age::IoAges;
+use crate::metrics::ServerMetrics;
+use crate::store::{Volume, VolumeRecord};
+use gfs_core::replica::{Remember, ServerGate};
+use gfs_process::{Clock, Tasks};
+use gfs_proto::v1 as pb;
+use gfs_transport::Dialer;
+use gfs_types::{CommitSequence, Epoch, Millis};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::{Semaphore, mpsc};
+
+/// Copies made at a time. More would only share the same disk and network.
+const COPIES_AT_ONCE: usize = 8;
+
+/// Locks what no panic leaves half changed.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A way to a master, for results and notices. Bounded: what a master does not take is dropped, and
+/// the next report tells it all.
+pub(crate) type ToMaster = mpsc::Sender<pb::ServerMessage>;
+
+/// One chunkserver.
+pub(crate) struct Node {
+    pub(crate) volume: Arc<Volume>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) dialer: Dialer,
+    pub(crate) tasks: Tasks,
+    pub(crate) metrics: ServerMetrics,
+    pub(crate) io: IoAges,
+    pub(crate) credit: Credit,
+    pub(crate) chunks: Chunks,
+    pub(crate) copying: Semaphore,
+    /// Going away on purpose.
+    pub(crate) leaving: AtomicBool,
+    pub(crate) capacity: Capacity,
+    pub(crate) counts: Counts,
+    /// Set by a flag: instead of what the master says.
+    pub(crate) read_limit: Option<Millis>,
+    gate: Mutex<ServerGate>,
+    masters: Mutex<BTreeMap<usize, ToMaster>>,
+}
+
+/// Space as last asked, for those who must not wait for the disk.
+#[derive(Debug, Default)]
+pub(crate) struct Capacity {
+    pub(crate) total: AtomicU64,
+    pub(crate) free: AtomicU64,
+}
+
+/// What heartbeats tell.
+#[derive(Debug, Default)]
+pub(crate) struct Counts {
+    pub(crate) written: AtomicU64,
+    pub(crate) read: AtomicU64,
+    pub(crate) streams: AtomicI64,
+    pub(crate) replicas: AtomicU32,
+}
+
+/// A stream that is open, for as long as it lives.
+pub(crate) struct OpenStream(Arc<Node>);
+
+impl Drop for OpenStream {
+    fn drop(&mut self) {
+        self.0.counts.streams.fetch_sub(1, Ordering::Relaxed);
+        self.0.metrics.streams.dec();
+    }
+}
+
+/// What a node is made from.
+pub(crate) struct NodeParts {
+    pub(crate) volume: Arc<Volume>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) dialer: Dialer,
+    pub(crate) tasks: Tasks,
+    pub(crate) metrics: ServerMetrics,
+    pub(crate) push_memory: u64,
+    pub(crate) read_limit: Option<Millis>,
+}
+
+impl Node {
+    pub(crate) fn new(parts: NodeParts) -> Arc<Self> {
+        let VolumeRecord { epoch, sequence, .. } = parts.volume.record();
+        let stored = Remember { epoch: epoch.0, commit_sequence: sequence.0 };
+        let read_limit = parts.read_limit.unwrap_or(Millis(10_000));
+        Arc::new(Self {
+            volume: parts.volume,
+            clock: parts.clock,
+            dialer: parts.dialer,
+            tasks: parts.tasks,
+            metrics: parts.metrics,
+            io: IoAges::default(),
+            credit: Credit::new(parts.push_memory),
+            chunks: Chunks::default(),
+            copying: Semaphore::new(COPIES_AT_ONCE),
+            leaving: AtomicBool::new(false),
+            capacity: Capacity::default(),
+            counts: Counts::default(),
+            read_limit: parts.read_limit,
+            gate: Mutex::new(ServerGate::new(stored, read_limit)),
+            masters: Mutex::default(),
+        })
+    }
+
+    /// The fence. Never held over I/O.
+    pub(crate) fn gate(&self) -> MutexGuard<'_, ServerGate> {
+        lock(&self.gate)
+    }
+
+    /// Takes notice of a master's epoch and stores a higher one before anything is done under it.
+    /// Whether it is higher than any before.
+    ///
+    /// # Errors
+    /// A higher epoch was seen before, or it cannot be stored.
+    pub(crate) async fn observe(
+        self: &Arc<Self>,
+        epoch: u64,
+        commit_sequence: u64,
+    ) -> Result<bool, pb::ErrorDetail> {
+        let remember = self.gate().observe(epoch, commit_sequence)?;
+        let Some(remember) = remember else { return Ok(false) };
+        self.remember(remember).await?;
+        self.chunks.new_epoch(self);
+        Ok(true)
+    }
+
+    /// Stores the highest numbers seen.
+    pub(crate) async fn remember(
+        self: &Arc<Self>,
+        remember: Remember,
+    ) -> Result<(), pb::ErrorDetail> {
+        let node = Arc::clone(self);
+        let (epoch, sequence) = (Epoch(remember.epoch), CommitSequence(remember.commit_sequence));
+        self.on_disk("epoch", move || node.volume.persist_epoch(epoch, sequence)).await?;
+        self.gate().remembered(remember);
+        Ok(())
+    }
+
+    /// A stream begins.
+    pub(crate) fn stream(self: &Arc<Self>) -> OpenStream {
+        self.counts.streams.fetch_add(1, Ordering::Relaxed);
+        self.metrics.streams.inc();
+        OpenStream(Arc::clone(self))
+    }
+
+    /// Where results and notices of this session go from now on; `None` ends it.
+    pub(crate) fn set_master(&self, link: usize, to: Option<ToMaster>) {
+        let mut masters = lock(&self.masters);
+        match to {
+            Some(to) => masters.insert(link, to),
+            None => masters.remove(&link),
+        };
+        self.metrics.sessions.set(masters.len() as i64);
+    }
+
+    /// Tells every master something unasked.
+    pub(crate) fn notify(&self, handle: u64, body: pb::notice::Body) {
+        let notice = pb::Notice { handle, body: Some(body) };
+        let message = pb::ServerMessage { body: Some(pb::server_message::Body::Notice(notice)) };
+        for to in lock(&self.masters).values() {
+            if to.try_send(message.clone()).is_err() {
+                tracing::warn!(handle, "a master does not take notices: one was dropped");
+            }
+        }
+    }
+
+    /// The volume as heartbeats tell it, without touching the disk.
+    pub(crate) fn volume_state(&self) -> pb::VolumeState {
+        let health = self.volume.health();
+        let failing = match (health.failing, health.read_only) {
+            (Some(why), _) => why,
+            (None, true) => "the file system is read-only".to_owned(),
+            (None, false) => String::new(),
+        };
+        pb::VolumeState {
+            uuid: self.volume.record().server.to_bytes().to_vec().into(),
+            total_bytes: self.capacity.total.load(Ordering::Relaxed),
+            free_bytes: self.capacity.free.load(Ordering::Relaxed),
+            oldest_io_ms: self.io.oldest_ms(self.clock.now()),
+            failing,
+            chunks: self.counts.replicas.load(Ordering::Relaxed),
+        }
+    }
+}

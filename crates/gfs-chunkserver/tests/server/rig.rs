@@ -1,0 +1,187 @@
+//! Chunkservers in this process, each with its own directory, port and connector.
+
+use crate::master::Master;
+use async_trait::async_trait;
+use gfs_chunkserver::files::{ChunkFiles, FaultyFiles, OsFiles};
+use gfs_chunkserver::store::{BootId, Volume, VolumeOptions};
+use gfs_chunkserver::{ChunkServer, Config, Parts};
+use gfs_process::{
+    Health, Metrics, Shutdown, ShutdownTrigger, SystemClock, Tasks, random_from_seed,
+};
+use gfs_proto::v1 as pb;
+use gfs_transport::{BoxedIo, Connector, Dialer, TcpConnector, tcp_incoming};
+use gfs_types::{Geometry, ServerUuid};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// A connector whose connections to one address can be cut.
+#[derive(Clone)]
+pub(crate) struct Wire {
+    cut: watch::Sender<Option<String>>,
+}
+
+impl Wire {
+    fn new() -> Self {
+        Self { cut: watch::channel(None).0 }
+    }
+
+    /// Breaks every connection to this address and refuses new ones.
+    pub(crate) fn cut(&self, address: &str) {
+        self.cut.send_replace(Some(address.to_owned()));
+    }
+}
+
+#[async_trait]
+impl Connector for Wire {
+    async fn connect(&self, address: &str) -> io::Result<BoxedIo> {
+        let mut cut = self.cut.subscribe();
+        if cut.borrow_and_update().as_deref() == Some(address) {
+            return Err(io::ErrorKind::ConnectionRefused.into());
+        }
+        let mut far = TcpConnector.connect(address).await?;
+        let (near, mut inner) = tokio::io::duplex(1 << 20);
+        let address = address.to_owned();
+        tokio::spawn(async move {
+            tokio::select! {
+                _ = tokio::io::copy_bidirectional(&mut inner, &mut far) => {}
+                _ = cut.wait_for(|cut| cut.as_deref() == Some(address.as_str())) => {}
+            }
+        });
+        Ok(Box::new(near))
+    }
+}
+
+/// A chunkserver that runs.
+pub(crate) struct Running {
+    pub(crate) number: u32,
+    pub(crate) address: String,
+    pub(crate) wire: Wire,
+    pub(crate) metrics: Metrics,
+    pub(crate) health: Health,
+    trigger: ShutdownTrigger,
+    tasks: Tasks,
+    serving: tokio::task::JoinHandle<anyhow::Result<()>>,
+}
+
+/// Where a chunkserver keeps its data.
+pub(crate) enum Disk {
+    Real(tempfile::TempDir),
+    Model(FaultyFiles),
+}
+
+impl Disk {
+    pub(crate) fn real() -> Self {
+        Self::Real(tempfile::tempdir().unwrap())
+    }
+
+    pub(crate) fn model() -> (Self, FaultyFiles) {
+        let files = FaultyFiles::new(1);
+        (Self::Model(files.clone()), files)
+    }
+
+    fn files(&self) -> Arc<dyn ChunkFiles> {
+        match self {
+            Self::Real(_) => Arc::new(OsFiles),
+            Self::Model(files) => Arc::new(files.clone()),
+        }
+    }
+
+    pub(crate) fn dir(&self) -> PathBuf {
+        match self {
+            Self::Real(dir) => dir.path().join("volume"),
+            Self::Model(_) => Path::new("/volume").to_owned(),
+        }
+    }
+}
+
+impl Running {
+    /// Starts a chunkserver and waits until the master takes it.
+    pub(crate) async fn start(master: &Master, disk: &Disk, seed: u128) -> Self {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let options = VolumeOptions {
+            cluster: None,
+            new_server: ServerUuid(seed),
+            geometry: Geometry::default(),
+            boot: BootId([1; 16]),
+            max_open: 64,
+        };
+        let (files, dir) = (disk.files(), disk.dir());
+        let opened = tokio::task::spawn_blocking(move || Volume::open(files, &dir, options));
+        let volume = Arc::new(opened.await.unwrap().unwrap());
+        let (trigger, shutdown) = Shutdown::new();
+        let metrics = Metrics::new();
+        let tasks = Tasks::new(shutdown.clone(), &metrics);
+        let health = Health::new(Arc::new(SystemClock));
+        let wire = Wire::new();
+        let config = Config {
+            masters: vec![master.address.clone()],
+            advertise: vec![address.clone()],
+            place: pb::Place::default(),
+            boot_id: [1; 16],
+            stale_read_limit: None,
+            push_memory: 64 << 20,
+            transport: gfs_transport::Config::default(),
+        };
+        let server = ChunkServer::new(
+            Parts {
+                clock: Arc::new(SystemClock),
+                random: random_from_seed(seed as u64),
+                metrics: metrics.clone(),
+                health: health.clone(),
+                tasks: tasks.clone(),
+                shutdown,
+                connector: Arc::new(wire.clone()),
+                volume,
+            },
+            config,
+        );
+        let mut number = server.number();
+        let serving = tokio::spawn(server.serve(tcp_incoming(listener)));
+        let registered = number.wait_for(|number| *number != 0);
+        let number = *tokio::time::timeout(Duration::from_secs(20), registered)
+            .await
+            .expect("registers")
+            .unwrap();
+        master.registered(number).await;
+        Self { number, address, wire, metrics, health, trigger, tasks, serving }
+    }
+
+    /// Ends it in order.
+    pub(crate) async fn stop(self) {
+        self.trigger.request();
+        self.serving.await.unwrap().unwrap();
+        self.tasks.ended(Duration::from_secs(10)).await.unwrap();
+    }
+}
+
+/// A master and so many chunkservers, numbered from 1.
+pub(crate) struct Rig {
+    pub(crate) master: Master,
+    pub(crate) servers: Vec<Running>,
+    pub(crate) disks: Vec<Disk>,
+    pub(crate) dialer: Dialer,
+}
+
+impl Rig {
+    pub(crate) async fn start(count: usize) -> Self {
+        Self::on((0..count).map(|_| Disk::real()).collect()).await
+    }
+
+    pub(crate) async fn on(disks: Vec<Disk>) -> Self {
+        let master = Master::start().await;
+        let mut servers = Vec::new();
+        for (at, disk) in disks.iter().enumerate() {
+            servers.push(Running::start(&master, disk, at as u128 + 1).await);
+        }
+        let dialer = Dialer::new(Arc::new(TcpConnector), gfs_transport::Config::default());
+        Self { master, servers, disks, dialer }
+    }
+
+    pub(crate) fn server(&self, number: u32) -> &Running {
+        self.servers.iter().find(|server| server.number == number).unwrap()
+    }
+}

@@ -1,0 +1,232 @@
+//! What a namespace is, in a few lines: paths and what they are. It answers the calls that the
+//! random tests make, and so says what the brain should have answered.
+
+use std::collections::BTreeMap;
+
+use gfs_proto::v1 as pb;
+use gfs_types::ErrorCode;
+
+use super::world::Reply;
+use crate::brain::{Request, Response};
+
+/// What can be asked in the random tests.
+#[derive(Clone, Debug)]
+pub(super) enum Call {
+    Mkdir { path: String, parents: bool },
+    Create { path: String, parents: bool },
+    Rename { from: String, to: String, replace: bool },
+    Remove { path: String, recursive: bool },
+    Stat { path: String },
+    List { path: String },
+}
+
+impl Call {
+    pub(super) fn is_mutation(&self) -> bool {
+        !matches!(self, Call::Stat { .. } | Call::List { .. })
+    }
+
+    pub(super) fn request(&self, header: Option<pb::RequestHeader>) -> Request {
+        match self.clone() {
+            Call::Mkdir { path, parents } => {
+                Request::Mkdir(pb::MkdirRequest { header, path, parents, parent_inode: 0 })
+            }
+            Call::Create { path, parents } => Request::Create(pb::CreateRequest {
+                header,
+                path,
+                parents,
+                empty: true,
+                ..Default::default()
+            }),
+            Call::Rename { from, to, replace } => Request::Rename(pb::RenameRequest {
+                header,
+                from,
+                to,
+                replace,
+                ..Default::default()
+            }),
+            Call::Remove { path, recursive } => {
+                Request::Remove(pb::RemoveRequest { header, path, recursive, ..Default::default() })
+            }
+            Call::Stat { path } => Request::Stat(pb::StatRequest { header, path, inode: 0 }),
+            Call::List { path } => {
+                Request::List(pb::ListRequest { header, path, ..Default::default() })
+            }
+        }
+    }
+}
+
+/// The gist of an answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Gist {
+    Failed(ErrorCode),
+    /// Inode, and entries if it is a directory.
+    Node(u64, Option<u64>),
+    Names(Vec<(String, u64)>),
+    Removed(u64),
+}
+
+pub(super) fn gist(reply: &Reply) -> Gist {
+    let node = |a: &Option<pb::Attributes>| {
+        let a = a.as_ref().unwrap();
+        Gist::Node(a.inode, (a.r#type() == pb::FileType::Directory).then_some(a.entries))
+    };
+    match reply {
+        Err(detail) => Gist::Failed(detail.error_code()),
+        Ok(Response::Mkdir(r)) => node(&r.attributes),
+        Ok(Response::Create(r)) => node(&r.attributes),
+        Ok(Response::Rename(r)) => node(&r.attributes),
+        Ok(Response::Stat(r)) => node(&r.attributes),
+        Ok(Response::Remove(r)) => Gist::Removed(r.removed),
+        Ok(Response::List(r)) => Gist::Names(
+            r.entries
+                .iter()
+                .map(|e| (e.name.clone(), e.attributes.as_ref().unwrap().inode))
+                .collect(),
+        ),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// A path without the trailing slash has its inode and whether it is a directory. `""` is the root.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Model {
+    pub(super) nodes: BTreeMap<String, (u64, bool)>,
+    next: u64,
+    /// Of operations that changed something.
+    pub(super) done: BTreeMap<(u64, u64), Gist>,
+}
+
+fn split(path: &str) -> (&str, &str) {
+    path.rsplit_once('/').unwrap()
+}
+
+impl Model {
+    pub(super) fn new() -> Self {
+        Self { nodes: BTreeMap::from([(String::new(), (1, true))]), next: 3, done: BTreeMap::new() }
+    }
+
+    fn below<'a>(&'a self, path: &'a str) -> impl Iterator<Item = (&'a String, &'a (u64, bool))> {
+        self.nodes
+            .iter()
+            .filter(move |(p, _)| p.strip_prefix(path).is_some_and(|rest| rest.starts_with('/')))
+    }
+
+    fn entries(&self, path: &str) -> Vec<(String, u64)> {
+        let mut names: Vec<_> = self
+            .below(path)
+            .map(|(p, (inode, _))| (p[path.len() + 1..].to_string(), *inode))
+            .filter(|(name, _)| !name.contains('/'))
+            .collect();
+        names.sort();
+        names
+    }
+
+    fn node(&self, path: &str) -> Gist {
+        let (inode, is_directory) = self.nodes[path];
+        Gist::Node(inode, is_directory.then(|| self.entries(path).len() as u64))
+    }
+
+    /// Follows the names before the last one.
+    fn walk(&self, path: &str) -> Result<(), ErrorCode> {
+        let mut at = String::new();
+        for name in path.split('/').skip(1) {
+            match self.nodes.get(&at) {
+                None => return Err(ErrorCode::NotFound),
+                Some((_, false)) => return Err(ErrorCode::NotADirectory),
+                Some(_) => {}
+            }
+            at = format!("{at}/{name}");
+        }
+        Ok(())
+    }
+
+    fn lookup(&self, path: &str) -> Result<(u64, bool), ErrorCode> {
+        self.walk(path)?;
+        self.nodes.get(path).copied().ok_or(ErrorCode::NotFound)
+    }
+
+    fn make(&mut self, path: &str, directory: bool, parents: bool) -> Result<(), ErrorCode> {
+        if let Err(code) = self.walk(path) {
+            if code != ErrorCode::NotFound || !parents {
+                return Err(code);
+            }
+            let parent = split(path).0.to_string();
+            self.make(&parent, true, true)?;
+        }
+        match self.nodes.get(path) {
+            Some((_, true)) if directory && parents => Ok(()),
+            Some(_) => Err(ErrorCode::AlreadyExists),
+            None => {
+                self.nodes.insert(path.into(), (self.next, directory));
+                self.next += 1;
+                Ok(())
+            }
+        }
+    }
+
+    /// What a call is answered, and whether it changed anything.
+    pub(super) fn call(&mut self, call: &Call) -> Gist {
+        let result = match call {
+            Call::Mkdir { path, parents } => {
+                self.make(path, true, *parents).map(|()| self.node(path))
+            }
+            Call::Create { path, parents } => {
+                self.make(path, false, *parents).map(|()| self.node(path))
+            }
+            Call::Stat { path } => self.lookup(path).map(|_| self.node(path)),
+            Call::List { path } => match self.lookup(path) {
+                Ok((_, true)) => Ok(Gist::Names(self.entries(path))),
+                Ok(_) => Err(ErrorCode::NotADirectory),
+                Err(code) => Err(code),
+            },
+            Call::Remove { path, recursive } => self.remove(path, *recursive),
+            Call::Rename { from, to, replace } => self.rename(from, to, *replace),
+        };
+        result.unwrap_or_else(Gist::Failed)
+    }
+
+    fn remove(&mut self, path: &str, recursive: bool) -> Result<Gist, ErrorCode> {
+        self.lookup(path)?;
+        let below: Vec<_> = self.below(path).map(|(p, _)| p.clone()).collect();
+        if !below.is_empty() && !recursive {
+            return Err(ErrorCode::NotEmpty);
+        }
+        for path in &below {
+            self.nodes.remove(path);
+        }
+        self.nodes.remove(path);
+        Ok(Gist::Removed(1 + below.len() as u64))
+    }
+
+    fn rename(&mut self, from: &str, to: &str, replace: bool) -> Result<Gist, ErrorCode> {
+        let (_, is_directory) = self.lookup(from)?;
+        self.walk(to)?;
+        if to.strip_prefix(from).is_some_and(|rest| rest.starts_with('/')) {
+            return Err(ErrorCode::InvalidArgument);
+        }
+        if from == to {
+            return Ok(self.node(to));
+        }
+        if let Some((_, target)) = self.nodes.get(to) {
+            match (replace, is_directory, target) {
+                (false, ..) => return Err(ErrorCode::AlreadyExists),
+                (_, false, true) => return Err(ErrorCode::IsADirectory),
+                (_, true, false) => return Err(ErrorCode::NotADirectory),
+                (_, true, true) if self.below(to).next().is_some() => {
+                    return Err(ErrorCode::NotEmpty);
+                }
+                _ => {
+                    self.nodes.remove(to);
+                }
+            }
+        }
+        let moved: Vec<_> = self.below(from).map(|(p, n)| (p.clone(), *n)).collect();
+        for (path, node) in moved {
+            self.nodes.remove(&path);
+            self.nodes.insert(format!("{to}{}", &path[from.len()..]), node);
+        }
+        let node = self.nodes.remove(from).unwrap();
+        self.nodes.insert(to.into(), node);
+        Ok(self.node(to))
+    }
+}

@@ -1,0 +1,11 @@
+//! Tests of the whole over real processes.
+
+mod basics;
+mod busy;
+mod command_line;
+mod damage;
+mod deaths;
+mod full_disk;
+mod master;
+mod refusals;
+mod too_few;

@@ -1,1 +1,0 @@
-//! GFS from the command line: kubectl plugin and stand-alone.

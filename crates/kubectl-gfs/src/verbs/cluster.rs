@@ -1,0 +1,372 @@
+//! locate, status, fsck.
+
+use std::fmt::Write as _;
+
+use gfs_client::Client;
+use gfs_client::proto::{ChunkHealth, Incident, ServerState, ServerStatus};
+use serde::Serialize;
+
+use crate::exit;
+use crate::flags::{Format, Fsck, OnePath};
+use crate::output::{bytes, columns, print, time};
+
+#[derive(Serialize)]
+struct Chunk {
+    index: u32,
+    handle: String,
+    version: u64,
+    start: u64,
+    length: u32,
+    sealed: bool,
+    /// Number of the server that orders mutations; 0: none.
+    primary: u32,
+    servers: Vec<Holder>,
+}
+
+#[derive(Serialize)]
+struct Holder {
+    server: u32,
+    address: String,
+    node: String,
+    zone: String,
+    pod: String,
+}
+
+pub(crate) async fn locate(client: &Client, verb: &OnePath, format: Format) -> anyhow::Result<()> {
+    let chunks: Vec<Chunk> = client
+        .locate(&verb.path)
+        .await?
+        .into_iter()
+        .map(|chunk| Chunk {
+            index: chunk.index,
+            handle: format!("{:016x}", chunk.handle),
+            version: chunk.version,
+            start: chunk.start,
+            length: chunk.length,
+            sealed: chunk.sealed,
+            primary: chunk.primary,
+            servers: chunk
+                .servers
+                .into_iter()
+                .map(|server| {
+                    let place = server.place.unwrap_or_default();
+                    Holder {
+                        server: server.server,
+                        address: server.addresses.into_iter().next().unwrap_or_default(),
+                        node: place.node,
+                        zone: place.zone,
+                        pod: place.pod,
+                    }
+                })
+                .collect(),
+        })
+        .collect();
+    print(format, &chunks, |chunks| {
+        let mut rows = vec![row(["chunk", "handle", "version", "length", "servers"])];
+        for chunk in chunks {
+            let servers: Vec<String> = chunk
+                .servers
+                .iter()
+                .map(|holder| format!("s{} ({})", holder.server, holder.address))
+                .collect();
+            rows.push(vec![
+                chunk.index.to_string(),
+                chunk.handle.clone(),
+                chunk.version.to_string(),
+                chunk.length.to_string(),
+                servers.join(", "),
+            ]);
+        }
+        columns(&rows, &[0, 2, 3])
+    })
+}
+
+fn row<const N: usize>(cells: [&str; N]) -> Vec<String> {
+    cells.map(str::to_owned).to_vec()
+}
+
+#[derive(Serialize)]
+struct Status {
+    cluster: String,
+    leader: String,
+    phase: String,
+    epoch: u64,
+    rollback_mode: bool,
+    files: u64,
+    directories: u64,
+    /// Bytes of all files, counted once.
+    logical_bytes: u64,
+    total_bytes: u64,
+    free_bytes: u64,
+    chunk_size: u32,
+    master_memory_bytes: u64,
+    chunks: Health,
+    servers: Vec<Server>,
+    incidents: Vec<Healing>,
+}
+
+#[derive(Serialize)]
+struct Health {
+    total: u64,
+    full: u64,
+    under_replicated: u64,
+    endangered: u64,
+    unavailable: u64,
+    cloning: u64,
+}
+
+impl From<ChunkHealth> for Health {
+    fn from(health: ChunkHealth) -> Self {
+        Self {
+            total: health.total,
+            full: health.full,
+            under_replicated: health.under_replicated,
+            endangered: health.endangered,
+            unavailable: health.unavailable,
+            cloning: health.cloning,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Server {
+    server: u32,
+    uuid: String,
+    address: String,
+    node: String,
+    zone: String,
+    state: &'static str,
+    reason: String,
+    silent_ms: u32,
+    chunks: u64,
+    total_bytes: u64,
+    free_bytes: u64,
+}
+
+/// An incident. Spans in milliseconds; absent: not yet.
+#[derive(Serialize)]
+struct Healing {
+    id: u64,
+    begun_at: u64,
+    cause: String,
+    detected_ms: u32,
+    first_clone_ms: Option<u32>,
+    two_copies_ms: Option<u32>,
+    full_ms: Option<u32>,
+    chunks: u64,
+    bytes: u64,
+    servers: Vec<u32>,
+    closed: bool,
+}
+
+fn server(status: ServerStatus) -> Server {
+    let state = match status.state() {
+        ServerState::Alive => "alive",
+        ServerState::Suspect => "suspect",
+        ServerState::Dead => "dead",
+        ServerState::Draining => "draining",
+        ServerState::Maintenance => "maintenance",
+        ServerState::Unspecified => "unknown",
+    };
+    let location = status.location.unwrap_or_default();
+    let place = location.place.unwrap_or_default();
+    Server {
+        server: location.server,
+        uuid: uuid(&location.uuid),
+        address: location.addresses.into_iter().next().unwrap_or_default(),
+        node: place.node,
+        zone: place.zone,
+        state,
+        reason: status.reason,
+        silent_ms: status.silent_ms,
+        chunks: status.chunks,
+        total_bytes: status.total_bytes,
+        free_bytes: status.free_bytes,
+    }
+}
+
+fn uuid(bytes: &[u8]) -> String {
+    gfs_types::ServerUuid::from_slice(bytes).map_or_else(String::new, |uuid| uuid.to_string())
+}
+
+fn healing(incident: Incident) -> Healing {
+    Healing {
+        id: incident.id,
+        begun_at: incident.begun_at,
+        cause: incident.cause,
+        detected_ms: incident.detected_ms,
+        first_clone_ms: incident.first_clone_ms,
+        two_copies_ms: incident.two_copies_ms,
+        full_ms: incident.full_ms,
+        chunks: incident.chunks,
+        bytes: incident.bytes,
+        servers: incident.servers,
+        closed: incident.closed,
+    }
+}
+
+pub(crate) async fn status(client: &Client, format: Format) -> anyhow::Result<()> {
+    let answer = client.status().await?;
+    let status = Status {
+        cluster: gfs_types::ClusterId::from_slice(&answer.cluster_id)
+            .map_or_else(String::new, |id| id.to_string()),
+        leader: answer.leader,
+        phase: answer.phase,
+        epoch: answer.epoch,
+        rollback_mode: answer.rollback_mode,
+        files: answer.files,
+        directories: answer.directories,
+        logical_bytes: answer.logical_bytes,
+        total_bytes: answer.total_bytes,
+        free_bytes: answer.free_bytes,
+        chunk_size: answer.chunk_size,
+        master_memory_bytes: answer.memory_bytes,
+        chunks: answer.chunks.unwrap_or_default().into(),
+        servers: answer.servers.into_iter().map(server).collect(),
+        incidents: answer.incidents.into_iter().map(healing).collect(),
+    };
+    print(format, &status, status_text)
+}
+
+fn status_text(status: &Status) -> String {
+    let mut text = String::new();
+    let health = &status.chunks;
+    let verdict = if status.rollback_mode {
+        "ROLLBACK MODE: nothing is deleted until an administrator ends it"
+    } else if health.unavailable > 0 {
+        "DATA UNAVAILABLE"
+    } else if health.endangered > 0 {
+        "endangered: some chunks have one copy"
+    } else if health.under_replicated > 0 {
+        "healing"
+    } else {
+        "healthy"
+    };
+    let _ = writeln!(text, "cluster {}: {verdict}", status.cluster);
+    let _ = writeln!(text, "master {} ({}), epoch {}", status.leader, status.phase, status.epoch);
+    let _ = writeln!(
+        text,
+        "{} files, {} directories, {}; {} of {} free",
+        status.files,
+        status.directories,
+        bytes(status.logical_bytes),
+        bytes(status.free_bytes),
+        bytes(status.total_bytes)
+    );
+    let _ = writeln!(
+        text,
+        "{} chunks: {} full, {} under-replicated, {} endangered, {} unavailable; {} being copied\n",
+        health.total,
+        health.full,
+        health.under_replicated,
+        health.endangered,
+        health.unavailable,
+        health.cloning
+    );
+    let mut rows =
+        vec![row(["server", "state", "silent", "chunks", "free", "address", "node", "zone", ""])];
+    for server in &status.servers {
+        rows.push(vec![
+            format!("s{}", server.server),
+            server.state.to_owned(),
+            format!("{} ms", server.silent_ms),
+            server.chunks.to_string(),
+            bytes(server.free_bytes),
+            server.address.clone(),
+            server.node.clone(),
+            server.zone.clone(),
+            server.reason.clone(),
+        ]);
+    }
+    text += &columns(&rows, &[2, 3, 4]);
+    if !status.incidents.is_empty() {
+        text.push('\n');
+        let mut rows = vec![row([
+            "incident (UTC)",
+            "detected",
+            "first clone",
+            "two copies",
+            "full",
+            "chunks",
+            "cause",
+        ])];
+        let span = |ms: Option<u32>| ms.map_or("not yet".to_owned(), |ms| format!("{ms} ms"));
+        for incident in &status.incidents {
+            rows.push(vec![
+                time(incident.begun_at),
+                span(Some(incident.detected_ms)),
+                span(incident.first_clone_ms),
+                span(incident.two_copies_ms),
+                span(incident.full_ms),
+                incident.chunks.to_string(),
+                incident.cause.clone(),
+            ]);
+        }
+        text += &columns(&rows, &[1, 2, 3, 4, 5]);
+        text += "Times of an incident count from the last sign of life (detected) and from the \
+                 verdict (the others).\n";
+    }
+    text
+}
+
+#[derive(Serialize)]
+struct Check {
+    files: u64,
+    directories: u64,
+    chunks: Health,
+    problem_count: u64,
+    problems: Vec<Problem>,
+}
+
+#[derive(Serialize)]
+struct Problem {
+    /// Stable name.
+    kind: String,
+    path: String,
+    inode: u64,
+    handle: String,
+    text: String,
+    severe: bool,
+}
+
+pub(crate) async fn fsck(client: &Client, verb: &Fsck, format: Format) -> anyhow::Result<u8> {
+    let answer = client.fsck(&verb.path, verb.limit).await?;
+    let check = Check {
+        files: answer.files,
+        directories: answer.directories,
+        chunks: answer.chunks.unwrap_or_default().into(),
+        problem_count: answer.problem_count,
+        problems: answer
+            .problems
+            .into_iter()
+            .map(|problem| Problem {
+                kind: problem.kind,
+                path: problem.path,
+                inode: problem.inode,
+                handle: format!("{:016x}", problem.handle),
+                text: problem.text,
+                severe: problem.severe,
+            })
+            .collect(),
+    };
+    print(format, &check, |check| {
+        let mut text = String::new();
+        for problem in &check.problems {
+            let mark = if problem.severe { "SEVERE " } else { "" };
+            let name = if problem.path.is_empty() { &problem.handle } else { &problem.path };
+            let _ = writeln!(text, "{mark}{} {name}: {}", problem.kind, problem.text);
+        }
+        let verdict = match check.problem_count {
+            0 => "nothing is wrong".to_owned(),
+            1 => "1 problem".to_owned(),
+            count => format!("{count} problems"),
+        };
+        let _ = writeln!(
+            text,
+            "checked {} files, {} directories, {} chunks: {verdict}",
+            check.files, check.directories, check.chunks.total
+        );
+        text
+    })?;
+    Ok(if check.problem_count == 0 { 0 } else { exit::PROBLEMS })
+}

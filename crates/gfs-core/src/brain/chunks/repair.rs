@@ -10,6 +10,7 @@ use super::servers::Purpose;
 use super::strays::{Stray, StrayKind};
 use super::table::{Health, Slot};
 use super::{Chunks, Now, Outbox};
+use crate::mistakes::Mistake;
 use gfs_proto::v1::{self as pb, command::Body};
 use gfs_types::{ChunkHandle, ErrorCode, Millis, ServerNumber};
 
@@ -351,6 +352,9 @@ impl Chunks {
         let clone = Clone { source, shares, version: slot.version, begun: now.mono };
         self.clones.insert((handle, target), clone);
         self.incidents.copying(now, handle);
+        if self.config.mistakes.has(Mistake::TrimsBeforeTheCloneIsVerified) {
+            self.clean(now, handle, out);
+        }
         Ok(())
     }
 

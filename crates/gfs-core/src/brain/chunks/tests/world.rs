@@ -135,7 +135,7 @@ impl World {
         for (handle, record) in &out.garbage {
             match record {
                 Some(record) => drop(self.garbage.insert(handle.0, record.clone())),
-                None => drop(self.garbage.remove(&handle.0)),
+                None => self.forget_garbage(handle.0),
             }
             self.records.remove(&handle.0);
             self.known.remove(&handle.0);
@@ -272,6 +272,17 @@ impl World {
             self.event(|c, now, _, out| c.result(now, SessionId(session), &result, out));
         }
         true
+    }
+
+    /// A result of an older session, of an older term even, arrives in the present one.
+    pub(super) fn hear_late(&mut self, at: usize) {
+        let Some(session) = self.hosts[at].session.filter(|_| self.hosts[at].runs()) else {
+            return;
+        };
+        let late = self.hosts[at].results.iter().position(|(s, _)| *s != session);
+        if let Some((_, result)) = late.and_then(|n| self.hosts[at].results.remove(n)) {
+            self.event(|c, now, _, out| c.result(now, SessionId(session), &result, out));
+        }
     }
 
     /// Serves and hears until nothing is left to do.
@@ -496,6 +507,19 @@ impl World {
         }
         known.highest = known.highest.max(record.next).max(version);
         self.records.insert(handle, record);
+    }
+
+    /// A chunk is deleted everywhere, says the master.
+    fn forget_garbage(&mut self, handle: u64) {
+        let Some(record) = self.garbage.remove(&handle) else { return };
+        for host in self.hosts.iter().filter(|h| record.members.contains(&h.number)) {
+            if host.replicas.contains_key(&handle) {
+                self.broken.push(format!(
+                    "chunk {handle} is forgotten, s{} still has a replica",
+                    host.number
+                ));
+            }
+        }
     }
 
     /// Copies that are there and good, on servers that run.

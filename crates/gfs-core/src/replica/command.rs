@@ -34,6 +34,8 @@ pub(super) enum Intent {
     Demote,
     Become(CopyOutcome),
     Delete,
+    /// Delete what a clone began that failed for this reason.
+    Discard(pb::ErrorDetail),
 }
 
 /// How far a command is.
@@ -384,8 +386,19 @@ impl<P: Clone> Replica<P> {
                 let error = failure(ErrorCode::Cancelled, "another command ended the copy");
                 self.finish_command(Err(error), out);
             }
+            // What a clone has begun is of no use to anybody who does not know of it.
+            Err(error) if !aborted && self.is_fragment() => {
+                if let Some(front) = self.commands.front_mut() {
+                    front.stage = Stage::Quiet(Intent::Discard(error));
+                }
+            }
             Err(error) => self.finish_command(Err(error), out),
         }
+    }
+
+    /// Whether it is what a clone began, and was never a copy or about to become one.
+    fn is_fragment(&self) -> bool {
+        self.header().is_some_and(|header| header.complete == 0 && header.promised == 0)
     }
 
     /// What a command wanted stored is stored, or failed to be.
@@ -460,6 +473,12 @@ impl<P: Clone> Replica<P> {
                 self.stored = None;
                 self.confirmed = 0;
             }
+            Intent::Discard(error) => {
+                self.stored = None;
+                self.confirmed = 0;
+                self.finish_command(Err(error), out);
+                return;
+            }
         }
         self.finish_command(Ok(()), out);
     }
@@ -482,7 +501,7 @@ fn disk_op<P>(intent: &Intent) -> DiskOp<P> {
         }
         Intent::Demote => DiskOp::Demote,
         Intent::Become(outcome) => DiskOp::Become(outcome),
-        Intent::Delete => DiskOp::Delete,
+        Intent::Delete | Intent::Discard(_) => DiskOp::Delete,
     }
 }
 

@@ -626,6 +626,8 @@ impl Chunks {
     /// All are equal: the number becomes the version, those asked the members.
     fn conclude(&mut self, now: Now, handle: ChunkHandle, out: &mut Outbox) {
         let Some(change) = self.changes.remove(&handle) else { return };
+        // There is room for the next one.
+        self.pump_wanted = true;
         let Some(slot) = self.table.get(handle) else { return };
         let Stage::Equalizing(source) = change.stage else { return };
         let Some(answer) = change.asked.iter().find(|a| a.server == source).and_then(|a| a.answer)

@@ -179,6 +179,9 @@ pub struct Chunks {
     stuck: BTreeSet<ChunkHandle>,
     stuck_retried: Millis,
     setbacks: BTreeMap<ChunkHandle, repair::Setback>,
+    /// Servers on which no further stray can be made equal, as found while the queue is gone
+    /// through.
+    crowded: Vec<ServerNumber>,
     /// Chunks under-replicated, endangered, unavailable.
     lacking: [u64; 3],
     garbage: BTreeMap<ChunkHandle, garbage::Garbage>,
@@ -215,6 +218,7 @@ impl Chunks {
             stuck: BTreeSet::new(),
             stuck_retried: Millis::default(),
             setbacks: BTreeMap::new(),
+            crowded: Vec::new(),
             lacking: [0; 3],
             garbage: BTreeMap::new(),
             caution: caution::Caution::new(),

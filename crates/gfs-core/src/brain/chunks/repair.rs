@@ -144,6 +144,7 @@ impl Chunks {
         if !std::mem::take(&mut self.pump_wanted) {
             return;
         }
+        self.crowded.clear();
         let only_endangered = self.caution.only_endangered(now.mono);
         let mut from = (0u8, ChunkHandle(0));
         for _ in 0..EXAMINED {
@@ -187,17 +188,22 @@ impl Chunks {
         let blocked = self.changes.get(&handle).is_some_and(|c| c.is_blocked());
         let mut ready: u8 = 0;
         let mut stale = None;
+        let mut crowded = None;
         for (server, stray) in self.strays_of(handle) {
             if stray.deleting || stray.not_before > now.mono || !self.is_usable(server) {
                 continue;
             }
             match stray.kind {
                 StrayKind::Filled | StrayKind::Suspect => ready += 1,
-                StrayKind::Stale if u16::from(self.including(server)) < self.clone_limit() / 4 => {
+                StrayKind::Stale if self.may_include(server, slot.length) => {
                     stale = stale.or(Some(server));
                 }
-                StrayKind::Stale | StrayKind::Damaged => {}
+                StrayKind::Stale => crowded = Some(server),
+                StrayKind::Damaged => {}
             }
+        }
+        if let Some(server) = crowded.filter(|server| !self.crowded.contains(server)) {
+            self.crowded.push(server);
         }
         let idle = stale.is_some() && !slot.lease && slot.good() > 0;
         if (!changing && (ready > 0 || idle)) || (blocked && ready > 0) {
@@ -220,6 +226,10 @@ impl Chunks {
                 Err(Lack::Busy) => return Seen::Busy,
                 Err(Lack::Servers | Lack::Space) if self.clones_of(handle).next().is_some() => {
                     return Seen::Settled;
+                }
+                // Its place is with a stale copy, whose turn comes when others' are through.
+                Err(Lack::Servers | Lack::Space) if stale.is_none() && crowded.is_some() => {
+                    return Seen::Busy;
                 }
                 Err(Lack::Servers | Lack::Space) => {
                     return self.make_do(now, handle, slot, stale, out);
@@ -429,9 +439,16 @@ impl Chunks {
         }
     }
 
-    /// How many strays on this server are being made equal.
-    fn including(&self, server: ServerNumber) -> u8 {
-        self.changes.values().filter(|c| c.include == Some(server)).count().min(255) as u8
+    /// Whether one more stray on this server may be made equal: as many small ones at a time as
+    /// there may be clones of them, of larger ones a quarter.
+    fn may_include(&self, server: ServerNumber, length: u32) -> bool {
+        if self.crowded.contains(&server) {
+            return false;
+        }
+        let small = self.shares(length) == 1;
+        let limit = if small { self.clone_limit() } else { self.clone_limit() / 4 };
+        let running = self.changes.values().filter(|c| c.include == Some(server)).count();
+        running < usize::from(limit)
     }
 
     /// Looks again at what had nowhere to go.

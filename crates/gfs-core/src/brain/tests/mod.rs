@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod files;
+mod hostile;
 mod loading;
 mod model;
 mod namespace;

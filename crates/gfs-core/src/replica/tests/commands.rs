@@ -211,6 +211,19 @@ fn clones_fill_what_is_not_there_and_are_dropped_when_cancelled() {
 }
 
 #[test]
+fn a_clone_that_failed_leaves_nothing() {
+    let mut one = One::absent(3);
+    one.command(Body::Clone(pb::Clone { version: 4, ..Default::default() }));
+    let out = one.disk(Ok(()));
+    let [Output::PlanCopy { id, .. }] = out.as_slice() else { panic!("{out:?}") };
+    let error = failure(ErrorCode::Unreachable, "no source");
+    let out = one.step(Event::CopyEnded { id: *id, result: Err(error) });
+    assert!(matches!(out.as_slice(), [Output::Disk(DiskOp::Delete)]), "{out:?}");
+    assert_eq!(done(&one.disk(Ok(()))), Some(Err(ErrorCode::Unreachable)));
+    assert!(!one.replica.is_stored() && !one.replica.is_active());
+}
+
+#[test]
 fn a_clone_waits_for_the_version_that_includes_it() {
     let mut one = One::absent(3);
     one.command(Body::Clone(pb::Clone { version: 4, ..Default::default() }));

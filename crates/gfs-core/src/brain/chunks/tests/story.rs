@@ -119,6 +119,32 @@ fn clones_start_in_the_event_of_the_verdict_and_keep_flowing() {
 }
 
 #[test]
+fn where_only_stale_copies_can_be_used_they_are_one_after_another() {
+    let (mut world, handles) = stored(4, 300);
+    seal(&mut world, &handles);
+    world.kill(0);
+    world.run(2_000);
+    assert_eq!(world.chunks.health().full, 300);
+    // Another one dies, and before that is noticed the first one returns, with what is stale by
+    // now and cannot be deleted: two good copies are left.
+    world.kill(1);
+    for _ in 0..5 {
+        world.pass(100);
+    }
+    world.hosts[0].up = true;
+    world.connect(0);
+    world.send_report(0);
+    while world.chunks.health().full == 300 {
+        world.pass(100);
+    }
+    assert!(world.hosts[0].replicas.len() > 200);
+    world.run(2_000);
+    assert_eq!(world.chunks.health().full, 300);
+    let incident = &world.chunks.incidents()[0];
+    assert!(incident.closed && incident.full_ms.unwrap() <= 200, "{incident:?}");
+}
+
+#[test]
 fn a_stopped_server_is_dead_within_two_seconds_and_its_stale_copies_go() {
     let (mut world, handles) = stored(4, 8);
     seal(&mut world, &handles);

@@ -90,10 +90,21 @@ impl Corpus {
         self.files.iter().max_by_key(|file| file.bytes).context("the corpus is empty")
     }
 
-    /// The files that are not small, which are most of the bytes.
+    /// The largest files, up to the first one that makes it this many bytes or more.
     #[must_use]
-    pub fn large_files(&self) -> Self {
-        let files: Vec<_> = self.files.iter().filter(|f| f.bytes > SMALL).cloned().collect();
+    pub fn largest_files(&self, bytes: u64) -> Self {
+        let mut by_size: Vec<&InputFile> = self.files.iter().collect();
+        by_size.sort_by(|a, b| b.bytes.cmp(&a.bytes).then_with(|| a.name.cmp(&b.name)));
+        let mut files = Vec::new();
+        let mut taken = 0;
+        for file in by_size {
+            if taken >= bytes {
+                break;
+            }
+            taken += file.bytes;
+            files.push(file.clone());
+        }
+        files.sort_by(|a, b| a.name.cmp(&b.name));
         let directories = directories_of(&files);
         Self { files, directories }
     }

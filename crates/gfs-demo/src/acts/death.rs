@@ -13,8 +13,13 @@ use crate::stage::Stage;
 use crate::transfer::{get_tree, put_tree};
 use crate::verdict::seconds;
 
-/// The get begins when the put has come this far, in percent, and the kill comes when the get has.
-const KILL_AT: f64 = 25.0;
+/// How much is written and read when the server dies, at least.
+const PUT_BYTES: u64 = 256 << 20;
+const GET_BYTES: u64 = 512 << 20;
+/// The get begins when the put has come this far, in percent.
+const GET_AT: f64 = 2.0;
+/// The death comes when both have come this far.
+const DEATH_AT: f64 = 12.0;
 const POLL: Duration = Duration::from_millis(1);
 /// Within which each kill must land, in percent of the bytes of put and get.
 const WINDOW: std::ops::RangeInclusive<f64> = 10.0..=90.0;
@@ -77,20 +82,23 @@ pub(crate) async fn play(stage: &mut Stage<'_>, kind: Kind) -> anyhow::Result<()
         Kind::Killed => "2  A chunkserver is killed (SIGKILL) while files are written and read",
         Kind::Frozen => "3  A chunkserver is frozen (SIGSTOP) while files are written and read",
     });
-    let written = Arc::new(stage.corpus.large_files());
+    let written = Arc::new(stage.corpus.largest_files(PUT_BYTES));
+    let read = Arc::new(stage.corpus.largest_files(GET_BYTES));
     stage.screen.say(&format!(
-        "putting {} MB more, of the {} largest files; then getting the tree beside that",
+        "putting {} files with {} MB more, getting {} of the tree with {} MB meanwhile",
+        written.files.len(),
         written.bytes() / 1_000_000,
-        written.files.len()
+        read.files.len(),
+        read.bytes() / 1_000_000
     ));
     let put = Arc::new(Meter::new("put", written.bytes()));
-    let get = Arc::new(Meter::new("get", stage.corpus.bytes()));
+    let get = Arc::new(Meter::new("get", read.bytes()));
     let (death, (), ()) = tokio::try_join!(
         kill(stage, kind, &root, &put, &get),
         stage.screen.showing(&put, put_tree(&stage.client, &written, &root, &put)),
         async {
-            reaches(&put, KILL_AT).await;
-            stage.screen.showing(&get, get_tree(&stage.client, &stage.corpus, TREE, &get)).await
+            reaches(&put, GET_AT).await;
+            stage.screen.showing(&get, get_tree(&stage.client, &read, TREE, &get)).await
         },
     )?;
     stage.screen.say("put and get finished; every file that was read had the right SHA-256");
@@ -154,8 +162,8 @@ async fn reaches(meter: &Meter, percent: f64) {
     }
 }
 
-/// Waits for both transfers to be under way, then signals the primary of the chunk that is being
-/// written at the end of the largest file.
+/// Waits for both transfers to be under way, then signals a server in the chain of the chunk that
+/// is being written at the end of the largest file.
 async fn kill(
     stage: &Stage<'_>,
     kind: Kind,
@@ -163,11 +171,20 @@ async fn kill(
     put: &Meter,
     get: &Meter,
 ) -> anyhow::Result<Death> {
-    reaches(get, KILL_AT).await;
+    tokio::join!(reaches(put, DEATH_AT), reaches(get, DEATH_AT));
     let largest = format!("{root}/{}", stage.corpus.largest()?.name);
     let chunks = stage.client.locate(&largest).await?;
     let last = chunks.last().context("the largest file has no chunk yet")?;
-    let number = last.servers.first().context("its last chunk has no server")?.server;
+    // Of the servers in its chain the one whose loss costs most.
+    let status = stage.client.status().await?;
+    let number = status
+        .servers
+        .iter()
+        .filter_map(|server| Some((server.chunks, server.location.as_ref()?.server)))
+        .filter(|(_, number)| last.servers.iter().any(|member| member.server == *number))
+        .max()
+        .map(|(_, number)| number)
+        .context("its last chunk has no server")?;
     let victim = stage.part(number)?;
     stage.watch.expect_absent(number);
     let at = Instant::now();

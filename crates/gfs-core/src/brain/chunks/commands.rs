@@ -101,7 +101,7 @@ impl Chunks {
             Purpose::Grant { version } => self.granted(now, handle, number, version, outcome),
             Purpose::Prepare { next } => self.prepared(now, handle, number, next, outcome, out),
             Purpose::Equalize { next } => self.equalized(now, handle, number, next, outcome, out),
-            Purpose::Clone => self.cloned(now, handle, number, outcome, out),
+            Purpose::Clone => self.cloned(now, handle, number, outcome, state, out),
             Purpose::DeleteGarbage => self.garbage_deleted(handle, number, outcome.err(), out),
             Purpose::DeleteStray => self.stray_deleted(now, handle, number, outcome.err()),
             Purpose::Verify => self.verified(now, handle, number, outcome, out),
@@ -155,9 +155,14 @@ impl Chunks {
         version: u64,
         outcome: Result<Option<&pb::ReplicaState>, &pb::ErrorDetail>,
     ) {
-        let Some(slot) = self.table.get(handle).filter(|slot| slot.version == version) else {
+        let Some(slot) = self.table.get(handle) else { return };
+        if slot.version != version {
+            // Too late: the chunk went on without it.
+            if outcome.is_ok() && !slot.holds(server) {
+                self.found_stale(now, handle, server, version, version);
+            }
             return;
-        };
+        }
         match outcome {
             Ok(_) => {
                 // It has promised this version in a change that was committed with it.

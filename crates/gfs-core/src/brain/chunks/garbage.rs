@@ -109,8 +109,7 @@ impl Chunks {
             .map(|s| s.number)
             .collect();
         for number in ready {
-            loop {
-                let Some(server) = self.servers.get_mut(number) else { break };
+            while let Some(server) = self.servers.get_mut(number) {
                 if server.session.as_ref().is_none_or(|s| s.deleting >= MAX_DELETES) {
                     break;
                 }
@@ -135,7 +134,10 @@ impl Chunks {
         error: Option<&pb::ErrorDetail>,
         out: &mut Outbox,
     ) {
-        let Some(garbage) = self.garbage.get_mut(&handle) else { return };
+        let Some(garbage) = self.garbage.get_mut(&handle) else {
+            self.pump_deletes(out);
+            return;
+        };
         match error {
             None => {
                 garbage.members.remove(&server);
@@ -158,6 +160,7 @@ impl Chunks {
                 }
             }
         }
+        self.pump_deletes(out);
     }
 
     fn finish_garbage(&mut self, handle: ChunkHandle, out: &mut Outbox) {

@@ -10,6 +10,7 @@ use super::servers::Purpose;
 use super::strays::{Stray, StrayKind};
 use super::table::{Health, Slot};
 use super::{Chunks, Now, Outbox};
+use crate::mistakes::Mistake;
 use gfs_proto::v1::{self as pb, command::Body};
 use gfs_types::{ChunkHandle, ErrorCode, Millis, ServerNumber};
 
@@ -370,6 +371,9 @@ impl Chunks {
         let clone = Clone { source, shares, version: slot.version, begun: now.mono };
         self.clones.insert((handle, target), clone);
         self.incidents.copying(now, handle);
+        if self.config.mistakes.has(Mistake::TrimsBeforeTheCloneIsVerified) {
+            self.clean(now, handle, out);
+        }
         Ok(())
     }
 
@@ -393,9 +397,16 @@ impl Chunks {
         handle: ChunkHandle,
         target: ServerNumber,
         outcome: Result<Option<&pb::ReplicaState>, &pb::ErrorDetail>,
+        state: Option<&pb::ReplicaState>,
         out: &mut Outbox,
     ) {
         let known = self.clone_ended(handle, target);
+        if let (Err(_), Some(state)) = (outcome, state)
+            && state.complete.max(state.promised) > 0
+        {
+            // Refused for the sake of a replica that is there.
+            self.found_stale(now, handle, target, state.complete, state.promised);
+        }
         match outcome {
             Ok(state) => {
                 let promised = state.map_or(0, |s| s.promised);

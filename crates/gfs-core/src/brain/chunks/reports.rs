@@ -230,11 +230,12 @@ impl Chunks {
         let member = slot.is_member(server);
         let believed = self.config.mistakes.has(Mistake::BelievesStaleReplicas);
         let complete = replica.complete == slot.version || believed;
-        if member && slot.first() == Some(server) {
+        let owed = replica.promised == slot.version && !complete;
+        if member && slot.first() == Some(server) && !owed {
             self.set_lease(handle, replica.lease && complete && !slot.sealed);
         }
         let kind = if !member || !complete {
-            if member && replica.promised == slot.version {
+            if member && owed {
                 // Made equal under this number; only its Grant was lost. It is sent again, before
                 // anything else.
                 self.set_holds(handle, server, true);

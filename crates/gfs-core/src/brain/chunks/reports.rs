@@ -2,6 +2,7 @@
 //! has come and its digest is right; until then nothing is known of the server's replicas.
 
 use super::change::plausible;
+use super::rollback::is_plausible;
 use super::servers::Report;
 use super::strays::{Stray, StrayKind};
 use super::{Chunks, Now, Outbox};
@@ -155,7 +156,10 @@ impl Chunks {
         self.forget_strays_of(server);
         let mut held: Vec<ChunkHandle> = Vec::new();
         for replica in &pages.replicas {
-            if replica.handle.0 >= counters.handle.max(1) {
+            if !is_plausible(replica.handle.0, counters) {
+                let text = format!("server {server} reports chunk {}: ignored", replica.handle);
+                out.notes.push((true, text));
+            } else if replica.handle.0 >= counters.handle.max(1) {
                 let why = format!("{server} holds chunk {}, which was never made", replica.handle);
                 self.enter_rollback(&why, out);
                 counters.handle = counters.handle.max(replica.handle.0.saturating_add(1));

@@ -47,6 +47,8 @@ pub(super) struct World {
     pub(super) notes: Vec<(bool, String)>,
     /// Commands sent, by kind, since the start.
     pub(super) sent: BTreeMap<&'static str, usize>,
+    /// The rules are not checked after every event: there are too many chunks.
+    pub(super) unchecked: bool,
     /// What breaks the rules.
     pub(super) broken: Vec<String>,
 }
@@ -89,6 +91,7 @@ impl World {
             next_write: 1,
             notes: Vec::new(),
             sent: BTreeMap::new(),
+            unchecked: false,
             broken: Vec::new(),
         };
         world.chunks.started(world.now, 1, 1, false);
@@ -178,7 +181,9 @@ impl World {
             self.answered.push((waiter.token.0, result));
         }
         self.notes.extend(out.notes);
-        self.check();
+        if !self.unchecked {
+            self.check();
+        }
     }
 }
 

@@ -74,6 +74,12 @@ impl Chunks {
             self.member_failed(now, handle, server, next, &text, out);
             return;
         }
+        if !state.damaged.is_empty() && slot.holds(server) {
+            // No copy to rely on, as it turns out. Where it was the last one, a sound one may be on
+            // a server that is away, and must not be made stale for this one's sake.
+            self.found_damaged(now, handle, server, state, out);
+            return;
+        }
         asked.answer = Some(Answer {
             complete: state.complete,
             serial: state.serial,

@@ -98,7 +98,14 @@ impl Chunks {
             (None, state) => Ok(state),
         };
         match purpose {
-            Purpose::Grant { version } => self.granted(now, handle, number, version, outcome),
+            Purpose::Grant { version } => {
+                self.granted(now, handle, number, version, outcome);
+                let failed = |e: &pb::ErrorDetail| e.error_code() != ErrorCode::StaleVersion;
+                if let (Some(state), true) = (state, outcome.is_err_and(failed)) {
+                    // It kept what it had, and that does not count.
+                    self.found_stale(now, handle, number, state.complete, state.promised);
+                }
+            }
             Purpose::Prepare { next } => self.prepared(now, handle, number, next, outcome, out),
             Purpose::Equalize { next } => self.equalized(now, handle, number, next, outcome, out),
             Purpose::Clone => self.cloned(now, handle, number, outcome, state, out),

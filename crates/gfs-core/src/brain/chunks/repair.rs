@@ -190,7 +190,9 @@ impl Chunks {
         if self.setbacks.get(&handle).is_some_and(|s| s.not_before > now.mono) {
             return Seen::Busy;
         }
-        if slot.good() == 0 && slot.is_untouched() && !slot.strays {
+        // A clone's unfinished beginning is no copy.
+        let ever = self.strays_of(handle).any(|(_, s)| s.complete.max(s.promised) > 0);
+        if slot.good() == 0 && slot.is_untouched() && !ever {
             return self.grant_again(now, handle, slot, out);
         }
         let changing = self.changes.contains_key(&handle);

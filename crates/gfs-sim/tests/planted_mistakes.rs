@@ -9,7 +9,7 @@ use gfs_core::mistakes::{Mistake, Mistakes};
 use gfs_sim::{Options, run};
 
 /// Seeds tried at most.
-const SEEDS: u64 = 1_500;
+const SEEDS: u64 = 3_000;
 
 /// What the simulation must notice. All of these, and those that need what a run of the simulation
 /// hardly ever has (two streams of one writer that overtake each other, say), are noticed by

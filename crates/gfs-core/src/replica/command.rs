@@ -27,10 +27,19 @@ pub struct CopyOutcome {
 /// A change that a command makes to what is stored.
 #[derive(Clone, Debug)]
 pub(super) enum Intent {
-    Create { identity: Identity, grant: pb::Grant },
-    CreateClone { identity: Identity },
-    Promise { next: u64 },
-    Complete { grant: pb::Grant },
+    Create {
+        identity: Identity,
+        grant: pb::Grant,
+    },
+    CreateClone {
+        identity: Identity,
+    },
+    Promise {
+        next: u64,
+    },
+    Complete {
+        grant: pb::Grant,
+    },
     Demote,
     Become(CopyOutcome),
     Delete,

@@ -396,12 +396,14 @@ impl<P: Clone> Replica<P> {
                 self.finish_command(Err(error), out);
             }
             // What a clone has begun is of no use to anybody who does not know of it.
-            Err(error) if !aborted && self.is_fragment() => {
-                if let Some(front) = self.commands.front_mut() {
-                    front.stage = Stage::Quiet(Intent::Discard(error));
-                }
-            }
+            Err(error) if !aborted && self.is_fragment() => self.discard(error),
             Err(error) => self.finish_command(Err(error), out),
+        }
+    }
+
+    fn discard(&mut self, error: pb::ErrorDetail) {
+        if let Some(front) = self.commands.front_mut() {
+            front.stage = Stage::Quiet(Intent::Discard(error));
         }
     }
 
@@ -418,7 +420,11 @@ impl<P: Clone> Replica<P> {
         out: &mut Outputs<P>,
     ) {
         if let Err(error) = result {
-            self.finish_command(Err(error), out);
+            if matches!(intent, Intent::Become(_)) && self.is_fragment() {
+                self.discard(error);
+            } else {
+                self.finish_command(Err(error), out);
+            }
             return;
         }
         match intent {

@@ -135,8 +135,9 @@ impl Change {
 
 impl Chunks {
     /// Asks for a version above `seen` without the unreachable servers, with a lease if `lease`.
-    /// Answered through [`Outbox::done`]: in this very call if the chunk is there already or is
-    /// sealed, else when the change is committed. For Open: `seen` is the present version.
+    /// Answered through [`Outbox::done`]: in this very call if the chunk is there already or (for
+    /// who wants to write) sealed, else when the change is committed. For Open: `seen` is the
+    /// present version.
     #[expect(clippy::too_many_arguments, reason = "as the call has them")]
     pub fn recover(
         &mut self,
@@ -164,7 +165,10 @@ impl Chunks {
             && slot.first().is_some_and(|first| self.is_live(first))
             && !unreachable.iter().any(|s| slot.is_member(*s));
         let changing = self.changes.contains_key(&handle);
-        if slot.sealed || (served && !changing) {
+        // A reader asks for a new version of a sealed chunk when no replica knows any more that all
+        // its bytes were acknowledged: all were killed before they had stored that it is sealed.
+        let settled = slot.sealed && (lease || slot.version > seen);
+        if settled || (served && !changing) {
             out.done.push((waiter, Ok(handle)));
             return;
         }

@@ -221,6 +221,17 @@ fn a_clone_that_failed_leaves_nothing() {
     assert!(matches!(out.as_slice(), [Output::Disk(DiskOp::Delete)]), "{out:?}");
     assert_eq!(done(&one.disk(Ok(()))), Some(Err(ErrorCode::Unreachable)));
     assert!(!one.replica.is_stored() && !one.replica.is_active());
+
+    one.command(Body::Clone(pb::Clone { version: 4, ..Default::default() }));
+    let out = one.disk(Ok(()));
+    let [Output::PlanCopy { id, .. }] = out.as_slice() else { panic!("{out:?}") };
+    let id = *id;
+    one.step(Event::CopyPlanned { id, source_complete: 4 });
+    one.step(Event::CopyEnded { id, result: Ok(outcome(10, 3)) });
+    let out = one.disk(Err(failure(ErrorCode::DiskError, "no")));
+    assert!(matches!(out.as_slice(), [Output::Disk(DiskOp::Delete)]), "{out:?}");
+    let out = one.disk(Err(failure(ErrorCode::DiskError, "no")));
+    assert_eq!(done(&out), Some(Err(ErrorCode::DiskError)), "not for ever");
 }
 
 #[test]

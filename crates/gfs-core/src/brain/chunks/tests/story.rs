@@ -251,6 +251,20 @@ fn a_late_recover_is_answered_with_what_is_there() {
 }
 
 #[test]
+fn a_reader_gets_a_new_version_of_a_sealed_chunk_and_a_writer_the_present_one() {
+    let (mut world, handles) = stored(4, 1);
+    seal(&mut world, &handles);
+    world.recover(handles[0], &[], true);
+    world.settle();
+    assert_eq!(world.chunks.version(handles[0]), 1);
+    let token = world.recover(handles[0], &[], false);
+    world.settle();
+    assert_eq!(world.chunks.version(handles[0]), 2);
+    assert_eq!(world.answered.last(), Some(&(token, Ok(handles[0]))));
+    assert!(world.records[&handles[0].0].sealed);
+}
+
+#[test]
 fn finish_is_held_to_the_version_and_never_shortens() {
     let (mut world, handles) = stored(4, 1);
     let handle = handles[0];

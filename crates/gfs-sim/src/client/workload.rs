@@ -299,10 +299,9 @@ impl Client {
                     ctx.violation(text);
                 }
             }
-            Task::Open { file, .. } | Task::Remove { file } => {
-                let gone = ctx.ledger.file(*file).is_none_or(|f| f.removed || f.doubtful);
+            Task::Open { .. } | Task::Remove { .. } => {
                 let moved = code == ErrorCode::NotFound || code == ErrorCode::Conflict;
-                if !unknown && !(gone && moved) && !moved {
+                if !unknown && !moved {
                     ctx.violation(text);
                 }
             }

@@ -109,8 +109,7 @@ impl Chunks {
             .map(|s| s.number)
             .collect();
         for number in ready {
-            loop {
-                let Some(server) = self.servers.get_mut(number) else { break };
+            while let Some(server) = self.servers.get_mut(number) {
                 if server.session.as_ref().is_none_or(|s| s.deleting >= MAX_DELETES) {
                     break;
                 }

@@ -9,7 +9,7 @@ use anyhow::{Context as _, ensure};
 use sha2::{Digest as _, Sha256};
 
 /// What must be there.
-const LEAST_BYTES: u64 = 500 << 20;
+const LEAST_BYTES: u64 = 500_000_000;
 const LEAST_FILES: usize = 2_000;
 /// One file of three chunks, or more.
 const LARGE: u64 = 128 << 20;
@@ -44,7 +44,7 @@ pub struct Corpus {
 
 impl Corpus {
     /// Chooses from the Rust toolchain and the sources of the crates that cargo fetched: the largest
-    /// file, thousands of small ones, and of the rest as many as make 500 MiB.
+    /// file, thousands of small ones, and of the rest as many as make 500 MB.
     ///
     /// # Errors
     /// Where there is not enough.
@@ -61,9 +61,9 @@ impl Corpus {
         let bytes: u64 = chosen.iter().map(|file| file.bytes).sum();
         ensure!(
             bytes >= LEAST_BYTES && chosen.len() >= LEAST_FILES,
-            "too little input: {} files of {} MiB in {} and {}",
+            "too little input: {} files of {} MB in {} and {}",
             chosen.len(),
-            bytes >> 20,
+            bytes / 1_000_000,
             toolchain.display(),
             crates.display()
         );

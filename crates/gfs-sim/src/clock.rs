@@ -71,7 +71,7 @@ impl<E> Queue<E> {
     }
 
     /// Takes the next event.
-    pub fn take(&mut self) -> Option<(Time, E)> {
+    pub fn pop(&mut self) -> Option<(Time, E)> {
         self.heap.pop().map(|Reverse(entry)| (entry.at, entry.event))
     }
 }
@@ -86,7 +86,7 @@ mod tests {
         for (at, event) in [(5, 'c'), (3, 'a'), (5, 'd'), (4, 'b')] {
             queue.add(Time(at), event);
         }
-        let order: Vec<char> = std::iter::from_fn(|| queue.take()).map(|(_, e)| e).collect();
+        let order: Vec<char> = std::iter::from_fn(|| queue.pop()).map(|(_, e)| e).collect();
         assert_eq!(order, ['a', 'b', 'c', 'd']);
     }
 }

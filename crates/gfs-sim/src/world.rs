@@ -111,7 +111,7 @@ impl World {
                 }
                 next_look = self.ctx.now.plus(100_000);
             }
-            let Some((at, happening)) = self.ctx.queue.take() else { return done(self) };
+            let Some((at, happening)) = self.ctx.queue.pop() else { return done(self) };
             self.ctx.now = at;
             self.events += 1;
             self.happen(happening);

@@ -14,8 +14,8 @@ use crate::transfer::{get_tree, put_tree};
 use crate::verdict::seconds;
 
 /// How much is written and read when the server dies, at least.
-const PUT_BYTES: u64 = 256 << 20;
-const GET_BYTES: u64 = 512 << 20;
+const PUT_BYTES: u64 = 150 << 20;
+const GET_BYTES: u64 = 300 << 20;
 /// The get begins when the put has come this far, in percent.
 const GET_AT: f64 = 2.0;
 /// The death comes when both have come this far.

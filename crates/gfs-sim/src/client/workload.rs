@@ -36,7 +36,7 @@ pub(super) enum Task {
     Create { file: u64 },
     Append { file: u64 },
     Write,
-    Open { file: u64, least: u64, strict: bool },
+    Open { file: u64, path: String, least: u64, strict: bool },
     Read,
     Rename { file: u64, to: String },
     Remove { file: u64 },
@@ -110,7 +110,7 @@ impl Client {
     fn open(&mut self, ctx: &mut Context, file: u64, strict: bool) {
         let Some(fact) = ctx.ledger.file(file) else { return };
         let (path, least) = (fact.path.clone().unwrap_or_default(), fact.acknowledged);
-        self.task = Task::Open { file, least, strict };
+        self.task = Task::Open { file, path: path.clone(), least, strict };
         let request = pb::OpenRequest { path, locations: 1_000, ..Default::default() };
         self.calls.call(ctx, Purpose::Task, Request::Open(request));
     }
@@ -173,7 +173,7 @@ impl Client {
             (Task::Append { file }, Ok(Response::Open(response))) => {
                 self.appending(ctx, file, response);
             }
-            (Task::Open { file, least, strict }, Ok(Response::Open(response))) => {
+            (Task::Open { file, least, strict, .. }, Ok(Response::Open(response))) => {
                 let inode = response.attributes.map_or(0, |a| a.inode);
                 self.reading = Some(Reading::new(file, inode, response.chunks, least, strict));
                 self.task = Task::Read;
@@ -299,8 +299,17 @@ impl Client {
                     ctx.violation(text);
                 }
             }
-            Task::Open { .. } | Task::Remove { .. } => {
-                let moved = code == ErrorCode::NotFound || code == ErrorCode::Conflict;
+            Task::Open { file, path, .. } => {
+                // Another client may have moved or removed it meanwhile.
+                let fact = ctx.ledger.file(*file);
+                let there = fact
+                    .is_some_and(|f| !f.removed && !f.doubtful && f.path.as_deref() == Some(path));
+                if !unknown && (there || code != ErrorCode::NotFound) {
+                    ctx.violation(text);
+                }
+            }
+            Task::Remove { .. } => {
+                let moved = matches!(code, ErrorCode::NotFound | ErrorCode::Conflict);
                 if !unknown && !moved {
                     ctx.violation(text);
                 }

@@ -133,8 +133,8 @@ fn compare(
 
 /// Kills servers at random moments of a stream of writes; each time compares what the killed ones
 /// hold, and at the end every replica of every file.
-async fn crash(copies: u32, seed: u64) -> anyhow::Result<()> {
-    let kills: usize = std::env::var("GFS_CRASH_KILLS").map_or(Ok(100), |kills| kills.parse())?;
+async fn crash(copies: u32, seed: u64, kills: usize) -> anyhow::Result<()> {
+    let kills = std::env::var("GFS_CRASH_KILLS").map_or(Ok(kills), |kills| kills.parse())?;
     let bench =
         Bench::start(Shape { deadline: Duration::from_secs(60), ..Shape::default() }).await?;
     let mut dice = Dice::new(seed);
@@ -196,10 +196,10 @@ const LIMIT: Duration = Duration::from_secs(600);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_acknowledged_is_lost_with_three_copies() -> anyhow::Result<()> {
-    bounded(LIMIT, crash(3, 1)).await
+    bounded(LIMIT, crash(3, 1, 200)).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_acknowledged_is_lost_with_one_copy() -> anyhow::Result<()> {
-    bounded(LIMIT, crash(1, 2)).await
+    bounded(LIMIT, crash(1, 2, 100)).await
 }

@@ -98,10 +98,17 @@ impl Chunks {
             (None, state) => Ok(state),
         };
         match purpose {
-            Purpose::Grant { version } => self.granted(now, handle, number, version, outcome),
+            Purpose::Grant { version } => {
+                self.granted(now, handle, number, version, outcome);
+                let failed = |e: &pb::ErrorDetail| e.error_code() != ErrorCode::StaleVersion;
+                if let (Some(state), true) = (state, outcome.is_err_and(failed)) {
+                    // It kept what it had, and that does not count.
+                    self.found_stale(now, handle, number, state.complete, state.promised);
+                }
+            }
             Purpose::Prepare { next } => self.prepared(now, handle, number, next, outcome, out),
             Purpose::Equalize { next } => self.equalized(now, handle, number, next, outcome, out),
-            Purpose::Clone => self.cloned(now, handle, number, outcome, out),
+            Purpose::Clone => self.cloned(now, handle, number, outcome, state, out),
             Purpose::DeleteGarbage => self.garbage_deleted(handle, number, outcome.err(), out),
             Purpose::DeleteStray => self.stray_deleted(now, handle, number, outcome.err()),
             Purpose::Verify => self.verified(now, handle, number, outcome, out),
@@ -155,9 +162,14 @@ impl Chunks {
         version: u64,
         outcome: Result<Option<&pb::ReplicaState>, &pb::ErrorDetail>,
     ) {
-        let Some(slot) = self.table.get(handle).filter(|slot| slot.version == version) else {
+        let Some(slot) = self.table.get(handle) else { return };
+        if slot.version != version {
+            // Too late: the chunk went on without it.
+            if outcome.is_ok() && !slot.holds(server) {
+                self.found_stale(now, handle, server, version, version);
+            }
             return;
-        };
+        }
         match outcome {
             Ok(_) => {
                 // It has promised this version in a change that was committed with it.

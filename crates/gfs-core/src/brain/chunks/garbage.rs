@@ -134,7 +134,10 @@ impl Chunks {
         error: Option<&pb::ErrorDetail>,
         out: &mut Outbox,
     ) {
-        let Some(garbage) = self.garbage.get_mut(&handle) else { return };
+        let Some(garbage) = self.garbage.get_mut(&handle) else {
+            self.pump_deletes(out);
+            return;
+        };
         match error {
             None => {
                 garbage.members.remove(&server);
@@ -157,6 +160,7 @@ impl Chunks {
                 }
             }
         }
+        self.pump_deletes(out);
     }
 
     fn finish_garbage(&mut self, handle: ChunkHandle, out: &mut Outbox) {

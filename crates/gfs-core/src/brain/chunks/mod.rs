@@ -4,6 +4,7 @@
 //! [`Chunks`] is deterministic and has no time source. Each method takes the time and an
 //! [`Outbox`], which the brain drains after the event.
 
+mod attempt;
 mod caution;
 mod change;
 mod commands;

@@ -10,11 +10,16 @@ use super::servers::Purpose;
 use super::strays::{Stray, StrayKind};
 use super::table::{Health, Slot};
 use super::{Chunks, Now, Outbox};
+use crate::mistakes::Mistake;
 use gfs_proto::v1::{self as pb, command::Body};
 use gfs_types::{ChunkHandle, ErrorCode, Millis, ServerNumber};
 
 /// Chunks looked at in one event.
 const EXAMINED: usize = 1_024;
+/// So many chunks in a row that find their servers crowded, and the others are left for the next
+/// event: with thousands in the queue, looking at all of them each time one is done would be most
+/// of the master's work.
+const CROWDED: usize = 128;
 /// Version changes that repair may have under way.
 const MAX_CHANGES: usize = 256;
 /// In the queue, where nothing lacks and something is to be cleaned up.
@@ -49,8 +54,10 @@ pub(super) struct Setback {
 enum Seen {
     /// Nothing more to start for it now.
     Settled,
-    /// Something has enough to do: later.
+    /// It must wait a while.
     Busy,
+    /// The servers that it needs have enough to do.
+    Crowded,
     /// There is nowhere to go; only other servers can help.
     Stuck,
 }
@@ -146,6 +153,7 @@ impl Chunks {
         self.crowded.clear();
         let only_endangered = self.caution.only_endangered(now.mono);
         let mut from = (0u8, ChunkHandle(0));
+        let mut crowded = 0;
         for _ in 0..EXAMINED {
             let Some(&(priority, handle)) = self.queue.range(from..).next() else { return };
             from = (priority, ChunkHandle(handle.0 + 1));
@@ -162,8 +170,10 @@ impl Chunks {
             } else {
                 self.repair(now, handle, &slot, out)
             };
+            crowded = if seen == Seen::Crowded { crowded + 1 } else { 0 };
             match seen {
-                Seen::Busy => {}
+                Seen::Crowded if crowded >= CROWDED => break,
+                Seen::Busy | Seen::Crowded => {}
                 // What changes brings it back (`refresh`); strays that must wait, the tick.
                 Seen::Settled => self.enqueue(handle, 0),
                 Seen::Stuck => {
@@ -180,7 +190,9 @@ impl Chunks {
         if self.setbacks.get(&handle).is_some_and(|s| s.not_before > now.mono) {
             return Seen::Busy;
         }
-        if slot.good() == 0 && slot.is_untouched() && !slot.strays {
+        // A clone's unfinished beginning is no copy.
+        let ever = self.strays_of(handle).any(|(_, s)| s.complete.max(s.promised) > 0);
+        if slot.good() == 0 && slot.is_untouched() && !ever {
             return self.grant_again(now, handle, slot, out);
         }
         let changing = self.changes.contains_key(&handle);
@@ -207,7 +219,7 @@ impl Chunks {
         let idle = stale.is_some() && !slot.lease && slot.good() > 0;
         if (!changing && (ready > 0 || idle)) || (blocked && ready > 0) {
             if !changing && self.changes.len() >= MAX_CHANGES {
-                return Seen::Busy;
+                return Seen::Crowded;
             }
             let include = if ready > 0 { None } else { stale };
             self.begin_change(now, handle, include, out);
@@ -222,13 +234,13 @@ impl Chunks {
         while lacking > 0 {
             match self.start_clone(now, handle, slot, out) {
                 Ok(()) => lacking -= 1,
-                Err(Lack::Busy) => return Seen::Busy,
+                Err(Lack::Busy) => return Seen::Crowded,
                 Err(Lack::Servers | Lack::Space) if self.clones_of(handle).next().is_some() => {
                     return Seen::Settled;
                 }
                 // Its place is with a stale copy, whose turn comes when others' are through.
                 Err(Lack::Servers | Lack::Space) if stale.is_none() && crowded.is_some() => {
-                    return Seen::Busy;
+                    return Seen::Crowded;
                 }
                 Err(Lack::Servers | Lack::Space) => {
                     return self.make_do(now, handle, slot, stale, out);
@@ -361,6 +373,9 @@ impl Chunks {
         let clone = Clone { source, shares, version: slot.version, begun: now.mono };
         self.clones.insert((handle, target), clone);
         self.incidents.copying(now, handle);
+        if self.config.mistakes.has(Mistake::TrimsBeforeTheCloneIsVerified) {
+            self.clean(now, handle, out);
+        }
         Ok(())
     }
 
@@ -384,9 +399,16 @@ impl Chunks {
         handle: ChunkHandle,
         target: ServerNumber,
         outcome: Result<Option<&pb::ReplicaState>, &pb::ErrorDetail>,
+        state: Option<&pb::ReplicaState>,
         out: &mut Outbox,
     ) {
         let known = self.clone_ended(handle, target);
+        if let (Err(_), Some(state)) = (outcome, state)
+            && state.complete.max(state.promised) > 0
+        {
+            // Refused for the sake of a replica that is there.
+            self.found_stale(now, handle, target, state.complete, state.promised);
+        }
         match outcome {
             Ok(state) => {
                 let promised = state.map_or(0, |s| s.promised);

@@ -2,6 +2,7 @@
 //! has come and its digest is right; until then nothing is known of the server's replicas.
 
 use super::change::plausible;
+use super::rollback::is_plausible;
 use super::servers::Report;
 use super::strays::{Stray, StrayKind};
 use super::{Chunks, Now, Outbox};
@@ -155,7 +156,10 @@ impl Chunks {
         self.forget_strays_of(server);
         let mut held: Vec<ChunkHandle> = Vec::new();
         for replica in &pages.replicas {
-            if replica.handle.0 >= counters.handle.max(1) {
+            if !is_plausible(replica.handle.0, counters) {
+                let text = format!("server {server} reports chunk {}: ignored", replica.handle);
+                out.notes.push((true, text));
+            } else if replica.handle.0 >= counters.handle.max(1) {
                 let why = format!("{server} holds chunk {}, which was never made", replica.handle);
                 self.enter_rollback(&why, out);
                 counters.handle = counters.handle.max(replica.handle.0.saturating_add(1));
@@ -230,11 +234,12 @@ impl Chunks {
         let member = slot.is_member(server);
         let believed = self.config.mistakes.has(Mistake::BelievesStaleReplicas);
         let complete = replica.complete == slot.version || believed;
-        if member && slot.first() == Some(server) {
+        let owed = replica.promised == slot.version && !complete;
+        if member && slot.first() == Some(server) && !owed {
             self.set_lease(handle, replica.lease && complete && !slot.sealed);
         }
         let kind = if !member || !complete {
-            if member && replica.promised == slot.version {
+            if member && owed {
                 // Made equal under this number; only its Grant was lost. It is sent again, before
                 // anything else.
                 self.set_holds(handle, server, true);

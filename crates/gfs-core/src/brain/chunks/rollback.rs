@@ -4,6 +4,15 @@
 use super::{Chunks, Outbox};
 use gfs_proto::v1 as pb;
 
+/// Handles are minted one by one: one that is this far ahead was never given out by any master,
+/// and going on above it would use up all there are.
+const FARTHEST: u64 = 1 << 48;
+
+/// Whether a handle may have been minted by a master that knew more than this one.
+pub(super) fn is_plausible(handle: u64, counters: &pb::Counters) -> bool {
+    handle < counters.handle.saturating_add(FARTHEST)
+}
+
 /// Why a registration shows that this master's metadata is older than what servers saw.
 pub(super) fn rolled_back(
     request: &pb::RegisterRequest,

@@ -4,7 +4,7 @@
 //! the session is complete: a command and a report never cross.
 
 use super::detector::{Signal, State};
-use super::rollback::rolled_back;
+use super::rollback::{is_plausible, rolled_back};
 use super::servers::{MAX_SERVERS, Report, Server, Session};
 use super::{Chunks, Now, Outbox};
 use crate::brain::{Response, SessionId, Token};
@@ -47,6 +47,10 @@ impl Chunks {
         out: &mut Outbox,
     ) -> Result<pb::RegisterResponse, GfsError> {
         let uuid = self.check(request)?;
+        if !is_plausible(request.highest_handle, counters) {
+            let text = format!("no master ever made chunk {:016x}", request.highest_handle);
+            return Err(GfsError::invalid(text));
+        }
         if let Some(why) = rolled_back(request, self.epoch, self.commit_sequence, counters) {
             self.enter_rollback(&why, out);
             counters.handle = counters.handle.max(request.highest_handle.saturating_add(1));

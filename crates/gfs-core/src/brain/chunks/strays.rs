@@ -81,6 +81,22 @@ impl Chunks {
         }
     }
 
+    /// A server turns out to have a replica that nobody counted on.
+    pub(super) fn found_stale(
+        &mut self,
+        now: Now,
+        handle: ChunkHandle,
+        server: ServerNumber,
+        complete: u64,
+        promised: u64,
+    ) {
+        let held = self.table.get(handle).is_none_or(|slot| slot.holds(server));
+        if !held && !self.strays.contains_key(&(handle, server)) {
+            self.add_stray(handle, server, Stray::new(StrayKind::Stale, complete, promised));
+            self.refresh(now, handle);
+        }
+    }
+
     /// The server's own finding: its replica is damaged, or gone.
     pub(super) fn found_damaged(
         &mut self,

@@ -4,5 +4,7 @@
 mod mistakes;
 mod model;
 mod random;
+mod rules;
+mod steps;
 mod story;
 mod world;

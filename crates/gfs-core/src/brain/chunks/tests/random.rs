@@ -15,6 +15,7 @@ pub(super) enum Step {
     Serve(u8),
     Hear(u8),
     HearTwice(u8),
+    HearOld(u8),
     Kill(u8),
     Start(u8),
     Stop(u8),
@@ -40,6 +41,7 @@ pub(super) fn step() -> impl Strategy<Value = Step> {
         20 => n().prop_map(Step::Serve),
         14 => n().prop_map(Step::Hear),
         2 => n().prop_map(Step::HearTwice),
+        2 => n().prop_map(Step::HearOld),
         2 => n().prop_map(Step::Kill),
         4 => n().prop_map(Step::Start),
         1 => n().prop_map(Step::Stop),
@@ -74,6 +76,7 @@ pub(super) fn take(world: &mut World, step: Step) {
             }
             world.hear(host(n));
         }
+        Step::HearOld(n) => world.hear_late(host(n)),
         Step::Kill(n) => world.kill(host(n)),
         Step::Start(n) => world.hosts[host(n)].up = true,
         Step::Stop(n) => world.hosts[host(n)].stopped = true,
@@ -175,7 +178,9 @@ fn settled(world: &World, handle: ChunkHandle) -> bool {
                 .iter()
                 .find(|h| h.number == *m)
                 .and_then(|h| h.replicas.get(&handle.0))
-                .is_some_and(|r| r.content == world.known[&handle.0].acked)
+                .is_some_and(|r| {
+                    r.complete == record.version.max(1) && r.content == world.known[&handle.0].acked
+                })
         })
 }
 

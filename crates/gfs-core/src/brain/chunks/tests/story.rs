@@ -119,6 +119,37 @@ fn clones_start_in_the_event_of_the_verdict_and_keep_flowing() {
 }
 
 #[test]
+fn a_death_among_tens_of_thousands_of_chunks_starts_repair_in_the_same_event() {
+    let mut world = World::new(5);
+    world.unchecked = true;
+    for n in 0..20_000u32 {
+        world.create(3).unwrap();
+        if n % 1_000 == 0 {
+            world.settle();
+            world.run(1_000);
+        }
+    }
+    world.settle();
+    world.kill(2);
+    let held = world.chunks.server_statuses(world.now)[2].chunks;
+    assert!(held > 10_000, "{held}");
+    while world.chunks.server_statuses(world.now)[2].state != pb::ServerState::Dead as i32 {
+        assert_eq!(world.chunks.health().full, 20_000);
+        world.pass(100);
+    }
+    let health = world.chunks.health();
+    assert_eq!(health.full, 20_000 - held);
+    assert!(health.cloning >= 16, "{health:?}");
+    let incident = &world.chunks.incidents()[0];
+    assert_eq!((incident.chunks, incident.first_clone_ms), (held, Some(0)));
+    assert_eq!(incident.two_copies_ms, Some(0));
+    world.settle();
+    world.unchecked = false;
+    world.pass(100);
+    assert_eq!(world.chunks.health().full, 20_000);
+}
+
+#[test]
 fn where_only_stale_copies_can_be_used_they_are_one_after_another() {
     let (mut world, handles) = stored(4, 300);
     seal(&mut world, &handles);
@@ -468,6 +499,11 @@ fn hostile_registrations_and_reports_are_refused() {
             ErrorCode::InvalidArgument,
         ),
         (pb::RegisterRequest { addresses: vec![], ..good.clone() }, ErrorCode::InvalidArgument),
+        (
+            // Taking it up would leave no handles.
+            pb::RegisterRequest { highest_handle: u64::MAX - 1, ..good.clone() },
+            ErrorCode::InvalidArgument,
+        ),
         (
             pb::RegisterRequest { addresses: vec!["x".repeat(300)], ..good.clone() },
             ErrorCode::InvalidArgument,

@@ -14,7 +14,6 @@ use anyhow::Context as _;
 use crate::corpus::Corpus;
 use crate::screen::Screen;
 use crate::stage::Stage;
-use crate::verdict::Verdict;
 use crate::verdict::{Verdict, seconds};
 
 /// An act may take at most this long; each wait within has a limit of its own.

@@ -29,7 +29,7 @@ test: build ## run every test, against the real binaries where processes are nee
 
 .PHONY: demo
 demo: build ## store real files, kill servers while they are written and read, watch it heal
-	$(BIN)/gfs-demo
+	$(BIN)/gfs-demo $(DEMO_FLAGS)
 
 .PHONY: bench
 bench: build ## measure, beside raw baselines taken in the same run; a table, and JSON in .cache/

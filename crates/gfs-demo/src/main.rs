@@ -29,6 +29,13 @@ struct Flags {
     /// Leave the cluster's files and logs behind, and say where
     #[arg(long)]
     keep: bool,
+
+    /// Tell what came too late, but do not fail for it
+    ///
+    /// For machines that others use at the same time. Lost or wrong data, and what never comes,
+    /// fail as always.
+    #[arg(long)]
+    tell_times: bool,
 }
 
 fn main() -> ExitCode {
@@ -52,7 +59,7 @@ fn play(flags: &Flags) -> anyhow::Result<ExitCode> {
     let screen = Screen::new();
     let outcome = runtime.block_on(async {
         tokio::select! {
-            outcome = gfs_demo::run(directory.path(), &screen) => outcome.map(Some),
+            outcome = gfs_demo::run(directory.path(), &screen, flags.tell_times) => outcome.map(Some),
             _ = tokio::signal::ctrl_c() => Ok(None),
         }
     });

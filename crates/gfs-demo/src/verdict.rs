@@ -7,6 +7,8 @@ use std::time::Duration;
 #[derive(Debug, Default)]
 pub struct Verdict {
     rows: Vec<Row>,
+    /// What came too late is told, and does not count as a failure.
+    times_are_told: bool,
 }
 
 #[derive(Debug)]
@@ -17,6 +19,13 @@ struct Row {
 }
 
 impl Verdict {
+    /// A verdict in which deadlines are told and judged no more: for machines that others use at
+    /// the same time. What *never* came is a failure all the same.
+    #[must_use]
+    pub fn telling_times() -> Self {
+        Self { times_are_told: true, ..Self::default() }
+    }
+
     /// Something worth telling that claims nothing.
     pub fn note(&mut self, what: impl Into<String>, seen: impl Into<String>) {
         self.rows.push(Row { claim: what.into(), seen: seen.into(), holds: None });
@@ -31,7 +40,12 @@ impl Verdict {
     pub fn within(&mut self, what: &str, took: Option<Duration>, limit: Duration) {
         let claim = format!("{what} < {} s", limit.as_secs_f64());
         let seen = took.map_or_else(|| "never".to_owned(), seconds);
-        self.claim(claim, seen, took.is_some_and(|took| took < limit));
+        let in_time = took.is_some_and(|took| took < limit);
+        if self.times_are_told && !in_time && took.is_some() {
+            self.note(claim, format!("{seen} (LATE)"));
+        } else {
+            self.claim(claim, seen, in_time);
+        }
     }
 
     /// How many claims did not hold.
@@ -88,5 +102,15 @@ mod tests {
         let table = verdict.table();
         assert!(table.contains("4.99 s  ok") && table.contains("never  FAILED"), "{table}");
         assert_eq!(table.lines().count(), 5);
+    }
+
+    #[test]
+    fn told_times_are_told_but_what_never_came_fails() {
+        let mut verdict = Verdict::telling_times();
+        verdict.within("full redundancy", Some(Duration::from_secs(6)), Duration::from_secs(5));
+        assert_eq!(verdict.failures(), 0);
+        assert!(verdict.table().contains("6.00 s (LATE)"));
+        verdict.within("detected", None, Duration::from_secs(1));
+        assert_eq!(verdict.failures(), 1);
     }
 }

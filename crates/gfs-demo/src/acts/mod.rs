@@ -14,7 +14,7 @@ use anyhow::Context as _;
 use crate::corpus::Corpus;
 use crate::screen::Screen;
 use crate::stage::Stage;
-use crate::verdict::seconds;
+use crate::verdict::{Verdict, seconds};
 
 /// An act may take at most this long; each wait within has a limit of its own.
 const ACT: Duration = Duration::from_secs(120);
@@ -26,7 +26,7 @@ const ALL: Duration = Duration::from_secs(180);
 ///
 /// # Errors
 /// Where it could not be played to the end.
-pub async fn run(directory: &Path, screen: &Screen) -> anyhow::Result<usize> {
+pub async fn run(directory: &Path, screen: &Screen, tell_times: bool) -> anyhow::Result<usize> {
     screen.title("A file system whose servers die while you watch");
     let corpus =
         tokio::task::spawn_blocking(Corpus::choose).await.context("choosing panicked")??;
@@ -39,6 +39,9 @@ pub async fn run(directory: &Path, screen: &Screen) -> anyhow::Result<usize> {
     screen.say(&format!("the largest is {} with {} MB", largest.name, largest.bytes / 1_000_000));
     let corpus = Arc::new(corpus);
     let mut stage = Stage::set(directory, screen, Arc::clone(&corpus)).await?;
+    if tell_times {
+        stage.verdict = Verdict::telling_times();
+    }
     screen.say(&format!(
         "cluster: a master and {} chunkservers; look on with: kubectl-gfs --endpoint {} status",
         stage.cluster.servers().count(),

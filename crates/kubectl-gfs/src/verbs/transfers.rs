@@ -76,7 +76,7 @@ async fn put_tree(
             let entry = entry.with_context(|| format!("cannot list {}", from.display()))?;
             let path = entry.path();
             let kind = entry.file_type()?;
-            let target = join(&to, &utf8(&entry.file_name())?);
+            let target = join(&to, &utf8(entry.file_name())?);
             if kind.is_dir() {
                 directories.push_back((path, target));
             } else if kind.is_file() {

@@ -11,6 +11,7 @@ use crate::cluster::Bench;
 use crate::raw::{Rate, RawChain};
 use crate::report::{Reach, Row, median};
 use crate::usage::memory;
+use crate::warmth::Warmth;
 
 const PIECE: u64 = 1 << 20;
 
@@ -165,17 +166,22 @@ pub(crate) async fn sequential(
     chain: &RawChain,
     bytes: u64,
     rounds: usize,
+    warmth: Warmth,
     rows: &mut Vec<Row>,
 ) -> anyhow::Result<()> {
+    // Three copies, and as much again for what the free lists hand out first.
+    let touched = 6 * bytes;
     for count in [1, 4] {
         let clients = bench.clients(count).await?;
         let each = bytes / count as u64;
         let (mut raw_writes, mut raw_reads) = (Vec::new(), Vec::new());
         let (mut writes, mut reads) = (Vec::new(), Vec::new());
         for _ in 0..rounds {
+            warmth.touch(touched)?;
             raw_writes.push(chain.write(count, each)?);
             raw_reads.push(chain.read(count, each)?);
             chain.remove(count)?;
+            warmth.touch(touched)?;
             writes.push(write(bench, &clients, each).await?);
             reads.push(read(bench, &clients, each).await?);
             remove(bench, count).await?;
@@ -244,8 +250,3 @@ fn largest(bench: &Bench, which: impl Fn((u64, u64)) -> u64) -> anyhow::Result<u
     Ok(most)
 }
 
-/// Touches memory, so that what follows does not measure the host handing out pages.
-pub(crate) fn warm(directory: &Path, bytes: u64) -> anyhow::Result<()> {
-    plain_files(directory, bytes / 3)?;
-    Ok(())
-}

@@ -9,6 +9,7 @@ mod raw;
 mod recovery;
 mod report;
 mod usage;
+mod warmth;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -20,6 +21,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use crate::cluster::Bench;
 use crate::raw::RawChain;
 use crate::report::Row;
+use crate::warmth::Warmth;
 
 #[global_allocator]
 static ALLOCATOR: gfs_transport::memory::Allocator = gfs_transport::memory::Allocator;
@@ -51,7 +53,7 @@ struct Flags {
     #[arg(long, default_value_t = 1024)]
     size: u64,
 
-    /// Do not touch memory first: the figures then measure the host handing out pages
+    /// Do not touch memory first: where a host hands out memory lazily, the figures then measure that
     #[arg(long)]
     cold: bool,
 
@@ -84,13 +86,26 @@ enum Internal {
     /// A server of empty calls
     #[command(hide = true)]
     EmptyServer,
+    /// Touches memory and ends
+    #[command(hide = true)]
+    TouchMemory {
+        /// How much
+        bytes: u64,
+    },
 }
 
 fn main() -> anyhow::Result<ExitCode> {
     let flags = Flags::parse();
-    if let Some(Internal::RawServer { directory, next }) = flags.command {
-        raw::serve(directory, next)?;
-        return Ok(ExitCode::SUCCESS);
+    match flags.command {
+        Some(Internal::RawServer { directory, next }) => {
+            raw::serve(directory, next)?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        Some(Internal::TouchMemory { bytes }) => {
+            warmth::touch_here(bytes);
+            return Ok(ExitCode::SUCCESS);
+        }
+        Some(Internal::EmptyServer) | None => {}
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     if let Some(Internal::EmptyServer) = flags.command {
@@ -123,16 +138,16 @@ async fn measure(flags: &Flags) -> anyhow::Result<Vec<Row>> {
 async fn parts(flags: &Flags, directory: &Path) -> anyhow::Result<Vec<Row>> {
     let wanted = |part| flags.only.is_empty() || flags.only.contains(&part);
     let bytes = flags.size << 20;
+    let warmth = if flags.cold { Warmth::Cold } else { Warmth::Warm };
     let mut rows = Vec::new();
     if wanted(Part::Data) || wanted(Part::Metadata) || wanted(Part::Memory) {
         let bench = Bench::start(directory, 4).await?;
         if wanted(Part::Data) {
             eprintln!("sequential write of fresh files …");
             data::fresh(&bench, directory, bytes, &mut rows).await?;
-            warm_up(flags, directory)?;
             eprintln!("sequential write and read …");
             let chain = RawChain::start(directory)?;
-            data::sequential(&bench, &chain, bytes, flags.rounds, &mut rows).await?;
+            data::sequential(&bench, &chain, bytes, flags.rounds, warmth, &mut rows).await?;
         }
         if wanted(Part::Memory) {
             eprintln!("memory under 16 writers …");
@@ -149,18 +164,9 @@ async fn parts(flags: &Flags, directory: &Path) -> anyhow::Result<Vec<Row>> {
         std::fs::remove_dir_all(directory.join("cluster-4"))?;
     }
     if wanted(Part::Recovery) {
-        warm_up(flags, directory)?;
         eprintln!("servers that die or hang …");
-        recovery::losses(directory, &mut rows).await?;
+        recovery::losses(directory, warmth, &mut rows).await?;
     }
     Ok(rows)
 }
 
-/// Writes and deletes 10 GiB.
-fn warm_up(flags: &Flags, directory: &Path) -> anyhow::Result<()> {
-    if !flags.cold {
-        eprintln!("warming up …");
-        data::warm(directory, 10 << 30)?;
-    }
-    Ok(())
-}

@@ -10,18 +10,25 @@ use gfs_local::{Part, Signal};
 
 use crate::cluster::Bench;
 use crate::report::{Reach, Row};
+use crate::warmth::Warmth;
 
 const FILES: usize = 8;
 const FILE: u64 = 256 << 20;
 const PIECE: usize = 1 << 20;
+/// Memory touched before a loss: twice what the copies can take.
+const TOUCHED: u64 = 2 * FILES as u64 * FILE;
 /// Longest wait for redundancy.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Losses of one server of four, and of two of five.
-pub(crate) async fn losses(directory: &Path, rows: &mut Vec<Row>) -> anyhow::Result<()> {
-    one(directory, Signal::KILL, "SIGKILL of 1 of 4", 1000.0, rows).await?;
-    one(directory, Signal::STOP, "SIGSTOP of 1 of 4", 2000.0, rows).await?;
-    two(directory, rows).await
+pub(crate) async fn losses(
+    directory: &Path,
+    warmth: Warmth,
+    rows: &mut Vec<Row>,
+) -> anyhow::Result<()> {
+    one(directory, Signal::KILL, "SIGKILL of 1 of 4", 1000.0, warmth, rows).await?;
+    one(directory, Signal::STOP, "SIGSTOP of 1 of 4", 2000.0, warmth, rows).await?;
+    two(directory, warmth, rows).await
 }
 
 async fn one(
@@ -29,9 +36,11 @@ async fn one(
     signal: Signal,
     name: &str,
     detect_ms: f64,
+    warmth: Warmth,
     rows: &mut Vec<Row>,
 ) -> anyhow::Result<()> {
     let bench = filled(directory, 4).await?;
+    warmth.touch(TOUCHED)?;
     bench.cluster.kill(Part::Server(1), signal)?;
     let incident = healed(&bench).await?;
     let full = f64::from(incident.full_ms.unwrap_or(u32::MAX));
@@ -51,8 +60,9 @@ async fn one(
     end(bench, directory, 4)
 }
 
-async fn two(directory: &Path, rows: &mut Vec<Row>) -> anyhow::Result<()> {
+async fn two(directory: &Path, warmth: Warmth, rows: &mut Vec<Row>) -> anyhow::Result<()> {
     let bench = filled(directory, 5).await?;
+    warmth.touch(TOUCHED)?;
     bench.cluster.kill(Part::Server(1), Signal::KILL)?;
     bench.cluster.kill(Part::Server(2), Signal::KILL)?;
     let incident = healed(&bench).await?;

@@ -1426,6 +1426,13 @@ pub struct ServerRecord {
     /// Its number is not given again; what it held is not wanted.
     #[prost(bool, tag = "5")]
     pub decommissioned: bool,
+    /// Kernel boot under which it registered last, 16 bytes; empty: not known.
+    #[prost(bytes = "bytes", tag = "6")]
+    pub boot_id: ::prost::bytes::Bytes,
+    /// It has been up, with the files it had, since before a chunk of this handle or a higher one was
+    /// made: the next handle when it first registered under `boot_id`.
+    #[prost(uint64, tag = "7")]
+    pub up_since_handle: u64,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct OutcomeRecord {

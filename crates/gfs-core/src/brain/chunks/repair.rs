@@ -250,8 +250,25 @@ impl Chunks {
         Seen::Settled
     }
 
-    /// A fresh chunk of which no member has a replica: the Grants were lost on their way, with the
-    /// master or with the sessions. Nothing can have been acknowledged, for that takes all members.
+    /// A fresh chunk of which no member is known to have a replica: the Grants were lost on their
+    /// way, with the master or with the sessions. It begins afresh on the members that are there.
+    ///
+    /// That loses nothing, for nothing was acknowledged in it. At version 1 the members are those
+    /// it was made with, and an acknowledgement takes that *every* one of them holds the bytes and
+    /// has applied them. It is enough that one member has no replica, provided that it never had
+    /// one:
+    /// * It has none: its report of this session is complete, and it creates one only if it has
+    ///   none, so that a Grant that is under way changes nothing.
+    /// * It deleted none: a Delete names a version below the chunk's, and there is none below 1.
+    /// * It forgot none: a killed process keeps what it wrote; only a power loss takes a file that
+    ///   was not synced, and it has been up under one boot since before the chunk was made
+    ///   ([`Server::remembers`](super::servers::Server::remembers)). A server whose disk was
+    ///   replaced is another server.
+    /// * The record is not from the past, where the version may be another one in truth (rollback).
+    ///
+    /// Without such a member (all have lost power, say) all must be there to say that none has it.
+    /// An absent one that comes back has an empty replica at most: it could apply nothing before
+    /// all members held it.
     fn grant_again(
         &mut self,
         now: Now,
@@ -259,7 +276,11 @@ impl Chunks {
         slot: &Slot,
         out: &mut Outbox,
     ) -> Seen {
-        if !slot.members().all(|m| self.is_usable(m)) {
+        let never_had = |member: ServerNumber| {
+            self.is_usable(member) && self.servers.get(member).is_some_and(|s| s.remembers(handle))
+        };
+        let proven = !self.rollback && slot.members().any(never_had);
+        if !proven && !slot.members().all(|m| self.is_usable(m)) {
             return Seen::Stuck;
         }
         for member in slot.members() {

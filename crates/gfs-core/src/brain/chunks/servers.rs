@@ -3,6 +3,7 @@
 use super::detector::{State, Watch};
 use super::{Chunks, Now};
 use crate::brain::SessionId;
+use bytes::Bytes;
 use gfs_proto::v1 as pb;
 use gfs_types::{ChunkHandle, Millis, ServerNumber, ServerUuid};
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,6 +19,9 @@ const DEAD_IO_MS: u32 = 10_000;
 /// The report of a new session is waited for that long.
 const REPORT_AWAITED: Millis = Millis(10_000);
 
+/// Bytes of a kernel boot id.
+const BOOT_ID: usize = 16;
+
 /// A registered server.
 #[derive(Debug)]
 pub(super) struct Server {
@@ -27,6 +31,10 @@ pub(super) struct Server {
     pub(super) place: pb::Place,
     pub(super) draining: bool,
     pub(super) decommissioned: bool,
+    /// The kernel boot it runs under; empty: not known.
+    pub(super) boot_id: Bytes,
+    /// Chunks from this handle on were made while it was up under this boot.
+    up_since: ChunkHandle,
     pub(super) software: String,
     pub(super) volumes: Vec<pb::VolumeState>,
     pub(super) streams: u32,
@@ -103,6 +111,8 @@ impl Server {
             place: record.place.clone().unwrap_or_default(),
             draining: record.draining,
             decommissioned: record.decommissioned,
+            boot_id: record.boot_id.clone(),
+            up_since: ChunkHandle(record.up_since_handle),
             software: String::new(),
             volumes: Vec::new(),
             streams: 0,
@@ -135,7 +145,32 @@ impl Server {
             place: Some(self.place.clone()),
             draining: self.draining,
             decommissioned: self.decommissioned,
+            boot_id: self.boot_id.clone(),
+            up_since_handle: self.up_since.0,
         }
+    }
+
+    /// It registers under this boot, `next` being the next handle. Whether that is another boot
+    /// than before.
+    pub(super) fn booted(&mut self, boot_id: &Bytes, next: ChunkHandle) -> bool {
+        if *boot_id == self.boot_id {
+            return false;
+        }
+        self.boot_id.clone_from(boot_id);
+        self.up_since = next;
+        true
+    }
+
+    /// A replica that it had is gone: what it has not does not show what it never had.
+    pub(super) fn forgot(&mut self, handle: ChunkHandle) -> bool {
+        let is_news = self.up_since <= handle;
+        self.up_since = self.up_since.max(ChunkHandle(handle.0.saturating_add(1)));
+        is_news
+    }
+
+    /// Whether it has had no power loss since the chunk was made: what it stored of it is there.
+    pub(super) fn remembers(&self, handle: ChunkHandle) -> bool {
+        self.boot_id.len() == BOOT_ID && handle >= self.up_since
     }
 
     /// Its report of this session is complete.

@@ -9,7 +9,7 @@ use super::servers::{MAX_SERVERS, Report, Server, Session};
 use super::{Chunks, Now, Outbox};
 use crate::brain::{Response, SessionId, Token};
 use gfs_proto::v1 as pb;
-use gfs_types::{ClusterId, ErrorCode, GfsError, PROTOCOL_VERSION, ServerNumber, ServerUuid};
+use gfs_types::{ChunkHandle, ClusterId, ErrorCode, GfsError, PROTOCOL_VERSION, ServerNumber, ServerUuid};
 use std::collections::BTreeMap;
 
 /// What a registration may hold.
@@ -73,6 +73,9 @@ impl Chunks {
             server.place = place;
             out.touched_servers.push(number);
         }
+        if server.booted(&request.boot_id, ChunkHandle(counters.handle.max(1))) {
+            out.touched_servers.push(number);
+        }
         server.volumes.clone_from(&request.volumes);
         server.software.clone_from(&request.software);
         server.session = Some(Session {
@@ -134,6 +137,7 @@ impl Chunks {
             && request.addresses.iter().all(|a| !a.is_empty() && a.len() <= MAX_TEXT)
             && request.volumes.len() <= MAX_VOLUMES
             && request.volumes.iter().all(|v| v.failing.len() <= MAX_TEXT)
+            && request.boot_id.len() <= MAX_TEXT
             && texts.into_iter().all(|t| t.len() <= MAX_TEXT);
         if !sound {
             return Err(GfsError::invalid(
@@ -165,8 +169,7 @@ impl Chunks {
             uuid: uuid.to_bytes().to_vec().into(),
             addresses: request.addresses.clone(),
             place: request.place.clone(),
-            draining: false,
-            decommissioned: false,
+            ..pb::ServerRecord::default()
         };
         self.servers.insert(Server::new(number, &record, now));
         out.touched_servers.push(number);

@@ -115,6 +115,8 @@ impl Chunks {
         if state.complete != 0 {
             let stray = Stray::new(StrayKind::Damaged, state.complete, state.promised);
             self.add_stray(handle, server, stray);
+        } else {
+            self.forgotten(handle, server, out);
         }
         if slot.lease && slot.first() == Some(server) && state.complete == 0 {
             self.set_lease(handle, false);
@@ -134,6 +136,18 @@ impl Chunks {
         // What it answered in a change under way does not hold any more.
         if let Some(next) = self.changes.get(&handle).and_then(|change| change.asks(server)) {
             self.member_failed(now, handle, server, next, "its copy is damaged", out);
+        }
+    }
+
+    /// A server lost a replica that it is known to have had.
+    pub(super) fn forgotten(
+        &mut self,
+        handle: ChunkHandle,
+        server: ServerNumber,
+        out: &mut Outbox,
+    ) {
+        if self.servers.get_mut(server).is_some_and(|s| s.forgot(handle)) {
+            out.touched_servers.push(server);
         }
     }
 

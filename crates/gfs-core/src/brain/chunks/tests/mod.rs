@@ -2,6 +2,7 @@
 
 #[cfg(feature = "planted-mistakes")]
 mod mistakes;
+mod fresh;
 mod model;
 mod random;
 mod rules;

@@ -64,6 +64,8 @@ pub(super) struct Host {
     pub(super) up: bool,
     /// It runs and does nothing (SIGSTOP).
     pub(super) stopped: bool,
+    /// Power losses so far.
+    pub(super) boot: u8,
     pub(super) replicas: BTreeMap<u64, Replica>,
     pub(super) inbox: VecDeque<pb::Command>,
     /// Results on their way, with the session in which they were sent.

@@ -87,6 +87,8 @@ pub(super) fn take(world: &mut World, step: Step) {
             let whole = world.chunks.table.iter().all(|(_, s)| s.health() == Health::Full);
             if whole {
                 world.kill(host(n));
+                let boot = &mut world.hosts[host(n)].boot;
+                *boot = boot.wrapping_add(1);
                 for replica in world.hosts[host(n)].replicas.values_mut() {
                     replica.suspect = replica.complete > 0;
                 }

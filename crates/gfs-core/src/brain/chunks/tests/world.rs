@@ -209,6 +209,7 @@ impl World {
                 free_bytes: 1 << 39,
                 ..Default::default()
             }],
+            boot_id: vec![host.boot + 1; 16].into(),
             highest_handle: host.replicas.keys().next_back().copied().unwrap_or(0),
             ..Default::default()
         };

@@ -13,6 +13,7 @@
 
 use super::servers::Purpose;
 use super::strays::StrayKind;
+use super::table::Slot;
 use super::{Chunks, Now, Outbox, Waiter};
 use crate::mistakes::Mistake;
 use gfs_proto::v1::{self as pb, command::Body};
@@ -52,7 +53,9 @@ pub(super) struct Change {
     begun: Millis,
     pub(super) failures: u8,
     pub(super) asked: SmallVec<[Asked; 4]>,
-    /// It was reported that nobody complete is there.
+    /// It waits for more copies, although a complete one could take part.
+    short: bool,
+    /// It was reported that too few complete ones are there.
     reported: bool,
 }
 
@@ -102,6 +105,7 @@ impl Change {
             begun: now.mono,
             failures: 0,
             asked: SmallVec::new(),
+            short: false,
             reported: false,
         }
     }
@@ -112,9 +116,9 @@ impl Change {
         asked.then_some(self.next)
     }
 
-    /// Whether it waits for servers, and a client waits for it.
+    /// Whether it waits for copies that repair should make.
     pub(super) fn is_blocked(&self) -> bool {
-        self.stage == Stage::Waiting && self.lease
+        self.stage == Stage::Waiting && (self.lease || self.short)
     }
 
     fn leaves_out(&self, server: ServerNumber, now: Now) -> bool {
@@ -313,25 +317,38 @@ impl Chunks {
                 chosen.push(asked(*server, false));
             }
         }
-        let enough = usize::from(self.min_copies(slot.copies));
-        if change.lease && !slot.sealed && chosen.len() < enough {
-            return None;
-        }
         Some(chosen)
+    }
+
+    /// Whether these are too few to go on with: see the rule at the top.
+    fn is_short(&self, slot: &Slot, change: &Change, chosen: &[Asked]) -> bool {
+        let enough = chosen.len() >= usize::from(self.min_copies(slot.copies));
+        if enough || slot.good() == 0 {
+            // Doubtful copies are chosen only when there is no hope of better ones.
+            return false;
+        }
+        // A live member that is known to have no good copy is not waited for.
+        let left_out = |s: ServerNumber| {
+            let takes_part = chosen.iter().any(|a| a.server == s);
+            !takes_part && (slot.holds(s) || !self.is_usable(s))
+        };
+        let to_write = change.lease && !slot.sealed;
+        to_write || (change.waiters.is_empty() && slot.members().any(left_out))
     }
 
     /// Starts an attempt, if there is who to ask.
     pub(super) fn attempt(&mut self, now: Now, handle: ChunkHandle, out: &mut Outbox) {
         let Some(mut change) = self.changes.remove(&handle) else { return };
+        let Some(slot) = self.table.get(handle) else { return };
         let chosen = self.choose(now, handle, &change);
+        change.short = chosen.as_ref().is_some_and(|c| self.is_short(&slot, &change, c));
         change.asked.clear();
         change.since = now.mono;
-        let Some(asked) = chosen else {
+        let Some(asked) = chosen.filter(|_| !change.short) else {
             change.stage = Stage::Waiting;
             self.wait(now, handle, change, out);
             return;
         };
-        let Some(slot) = self.table.get(handle) else { return };
         let used = asked.iter().filter_map(|a| self.strays.get(&(handle, a.server)));
         let used = used.map(|s| s.promised).filter(|p| plausible(*p, slot.version)).max();
         let used = used.unwrap_or(0).max(change.next).max(slot.version);
@@ -365,13 +382,15 @@ impl Chunks {
             self.refresh(now, handle);
             return;
         }
-        let hopeless = slot.good() == 0 && !self.caution.is_cold();
+        let hopeless = (slot.good() == 0 || change.short) && !self.caution.is_cold();
         if hopeless && !change.reported && now.mono.since(change.begun) > SUSPECT_AWAITED {
             change.reported = true;
+            let enough = if change.short { self.min_copies(slot.copies) } else { 1 };
             out.notes.push((
                 true,
                 format!(
-                    "chunk {handle}: no complete copy is there; its version change waits for one"
+                    "chunk {handle}: fewer complete copies than {enough} can be reached; its \
+                     version change waits"
                 ),
             ));
         }

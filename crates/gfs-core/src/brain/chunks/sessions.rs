@@ -9,7 +9,9 @@ use super::servers::{MAX_SERVERS, Report, Server, Session};
 use super::{Chunks, Now, Outbox};
 use crate::brain::{Response, SessionId, Token};
 use gfs_proto::v1 as pb;
-use gfs_types::{ChunkHandle, ClusterId, ErrorCode, GfsError, PROTOCOL_VERSION, ServerNumber, ServerUuid};
+use gfs_types::{
+    ChunkHandle, ClusterId, ErrorCode, GfsError, PROTOCOL_VERSION, ServerNumber, ServerUuid,
+};
 use std::collections::BTreeMap;
 
 /// What a registration may hold.

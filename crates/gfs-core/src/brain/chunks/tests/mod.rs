@@ -1,8 +1,9 @@
 //! The chunk side with its servers played by hand.
 
+mod fresh;
+mod membership;
 #[cfg(feature = "planted-mistakes")]
 mod mistakes;
-mod fresh;
 mod model;
 mod random;
 mod rules;

@@ -10,7 +10,7 @@ use gfs_types::{ChunkHandle, ErrorCode, Millis, ServerNumber};
 use smallvec::SmallVec;
 
 /// Attempts at once; after so many failures the tick sets the pace.
-const EAGER_ATTEMPTS: u8 = 4;
+pub(super) const EAGER_ATTEMPTS: u8 = 4;
 
 impl Chunks {
     /// A member has promised, or refused.

@@ -11,6 +11,7 @@
 //! long as a complete member takes part. Otherwise the change waits, for ever if need be: a number
 //! that is in a record is never forgotten before the version is above it.
 
+use super::attempt::EAGER_ATTEMPTS;
 use super::servers::Purpose;
 use super::strays::StrayKind;
 use super::table::Slot;
@@ -24,8 +25,11 @@ use smallvec::SmallVec;
 const SUSPECT_ANSWERS_WITHIN: Millis = Millis(1_000);
 const ANSWERS_WITHIN: Millis = Millis(3_000);
 const COPIES_WITHIN: Millis = Millis(10_000);
-/// Who failed or was said to be unreachable is left out for so long, if others remain.
+/// Who failed or was said to be unreachable is left out for so long, if others remain; twice as
+/// long with every failure after the first few, so that numbers are not burnt in a row.
 const LEFT_OUT_FOR: Millis = Millis(2_000);
+/// Doubled so many times at most: where nobody waits, and where somebody does.
+const LEFT_OUT_LONGER: (u8, u8) = (5, 1);
 /// A suspect member is waited for that long where nobody waits for the change.
 const SUSPECT_AWAITED: Millis = Millis(3_000);
 /// And that long where somebody does.
@@ -127,7 +131,9 @@ impl Change {
 
     pub(super) fn leave_out(&mut self, server: ServerNumber, now: Now) {
         self.left_out.retain(|(s, _)| *s != server);
-        self.left_out.push((server, now.mono + LEFT_OUT_FOR));
+        let most = if self.waiters.is_empty() { LEFT_OUT_LONGER.0 } else { LEFT_OUT_LONGER.1 };
+        let doublings = self.failures.saturating_sub(EAGER_ATTEMPTS).min(most);
+        self.left_out.push((server, now.mono + Millis(LEFT_OUT_FOR.0 << doublings)));
     }
 
     pub(super) fn asked_mut(&mut self, server: ServerNumber) -> Option<&mut Asked> {
@@ -183,6 +189,9 @@ impl Chunks {
         } else {
             change.waiters.retain(|w| w.token != waiter.token);
             change.waiters.push(waiter);
+            for (_, until) in &mut change.left_out {
+                *until = (*until).min(now.mono + LEFT_OUT_FOR);
+            }
         }
         let mut again = change.stage == Stage::Waiting;
         for server in unreachable.iter().filter(|s| slot.is_member(**s)) {

@@ -23,7 +23,7 @@ impl Chunks {
         let Some(session) = server.session.as_mut() else { return false };
         self.last_command += 1;
         let id = self.last_command;
-        session.pending.insert(id, Pending { handle, purpose });
+        session.pending.insert(id, Pending { handle, purpose, sent: self.last_tick });
         session.deleting +=
             usize::from(matches!(purpose, Purpose::DeleteGarbage | Purpose::DeleteStray));
         let command = pb::Command { id, epoch: self.epoch, handle: handle.0, body: Some(body) };
@@ -88,7 +88,7 @@ impl Chunks {
         if open.pending.get(&result.id).is_none_or(|p| p.handle.0 != result.handle) {
             return;
         }
-        let Some(Pending { handle, purpose }) = open.pending.remove(&result.id) else { return };
+        let Some(Pending { handle, purpose, .. }) = open.pending.remove(&result.id) else { return };
         if matches!(purpose, Purpose::DeleteGarbage | Purpose::DeleteStray) {
             open.deleting = open.deleting.saturating_sub(1);
         }
@@ -125,7 +125,7 @@ impl Chunks {
         pending: impl Iterator<Item = Pending>,
         out: &mut Outbox,
     ) {
-        for Pending { handle, purpose } in pending {
+        for Pending { handle, purpose, .. } in pending {
             match purpose {
                 Purpose::Prepare { next } | Purpose::Equalize { next } => {
                     self.member_failed(now, handle, server, next, "its session ended", out);

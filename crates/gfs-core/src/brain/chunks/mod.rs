@@ -488,6 +488,9 @@ impl Chunks {
         for server in self.grants_owed.iter().map(|(server, _)| *server).collect::<BTreeSet<_>>() {
             self.send_owed_grants(server, out);
         }
+        if whole_second {
+            self.end_deaf_sessions(now, out);
+        }
         self.tick_changes(now, out);
         self.tick_repair(now, whole_second, out);
         self.tick_garbage(whole_second, out);

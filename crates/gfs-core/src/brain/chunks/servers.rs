@@ -19,6 +19,8 @@ const DEAD_IO_MS: u32 = 10_000;
 /// The report of a new session is waited for that long.
 const REPORT_AWAITED: Millis = Millis(10_000);
 
+/// A command that takes no copying is answered within that time by a server whose disks work.
+const HEARS_WITHIN: Millis = Millis(10_000);
 /// Bytes of a kernel boot id.
 const BOOT_ID: usize = 16;
 
@@ -86,6 +88,8 @@ pub(super) enum Report {
 pub(super) struct Pending {
     pub(super) handle: ChunkHandle,
     pub(super) purpose: Purpose,
+    /// At the tick before it was sent.
+    pub(super) sent: Millis,
 }
 
 /// What a command was sent for.
@@ -225,6 +229,18 @@ impl Server {
     /// Away on purpose, soon or now.
     pub(super) fn is_leaving(&self) -> bool {
         self.watch.state() == State::Maintenance
+    }
+
+    /// It beats, its disks work, and what it was told is not answered: the stream of its commands
+    /// leads nowhere.
+    pub(super) fn is_deaf(&self, now: Now) -> bool {
+        let quick = |p: &&Pending| {
+            matches!(p.purpose, Purpose::Grant { .. } | Purpose::Prepare { .. } | Purpose::Revoke)
+        };
+        let oldest = self.session.as_ref().and_then(|s| s.pending.values().find(quick));
+        oldest.is_some_and(|p| now.mono.since(p.sent) >= HEARS_WITHIN)
+            && self.watch.is_live()
+            && self.volumes.iter().all(|v| v.oldest_io_ms < SLOW_IO_MS)
     }
 
     /// Its only volumes stand still for so long that they count as gone.

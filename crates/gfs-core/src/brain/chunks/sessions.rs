@@ -216,6 +216,20 @@ impl Chunks {
         self.lost(now, number, session.pending.into_values(), out);
     }
 
+    /// Ends the sessions of servers that beat and do not hear their commands: they register again,
+    /// over new streams, or fall silent.
+    pub(super) fn end_deaf_sessions(&mut self, now: Now, out: &mut Outbox) {
+        let deaf: Vec<ServerNumber> =
+            self.servers.iter().filter(|s| s.is_deaf(now)).map(|s| s.number).collect();
+        for number in deaf {
+            out.notes.push((
+                false,
+                format!("server {number} beats and does not answer: its session is ended"),
+            ));
+            self.end_session(now, number, out);
+        }
+    }
+
     /// A heartbeat; answered through [`Outbox::beats`].
     pub fn heartbeat(
         &mut self,

@@ -72,3 +72,30 @@ fn a_reader_that_waits_is_served_by_the_last_copy() {
     world.run(5_000);
     assert_eq!(world.good(handle.0).len(), 3);
 }
+
+#[test]
+fn a_server_that_beats_and_does_not_hear_registers_again_and_burns_few_numbers() {
+    let mut world = World::new(3);
+    world.run(1_000);
+    let handle = world.create(1).unwrap();
+    world.settle();
+    assert!(world.write(handle, None));
+    let at = world.hosts.iter().position(|h| h.replicas.contains_key(&handle.0)).unwrap();
+    let session = world.hosts[at].session;
+    world.hosts[at].deaf = true;
+    world.event(|c, now, _, out| c.burn(now, handle, 2, out));
+    world.run(9_000);
+    assert_eq!(world.hosts[at].session, session, "it may still answer");
+    world.run(3_000);
+    assert_ne!(world.hosts[at].session, session);
+    assert!(world.notes.iter().all(|(_, note)| !note.contains("is dead")));
+    world.run(600_000);
+    let burnt = world.records[&handle.0].next;
+    assert!(burnt < 25, "{burnt} numbers in ten minutes");
+    // Somebody comes, and it hears again.
+    world.hosts[at].deaf = false;
+    let token = world.recover(handle, &[], true);
+    world.run(5_000);
+    assert_eq!(world.answered, [(token, Ok(handle))]);
+    assert!(world.write(handle, None));
+}

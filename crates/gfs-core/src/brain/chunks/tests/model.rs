@@ -64,6 +64,8 @@ pub(super) struct Host {
     pub(super) up: bool,
     /// It runs and does nothing (SIGSTOP).
     pub(super) stopped: bool,
+    /// It beats, and its commands do not reach it.
+    pub(super) deaf: bool,
     /// Power losses so far.
     pub(super) boot: u8,
     pub(super) replicas: BTreeMap<u64, Replica>,

@@ -264,6 +264,9 @@ impl World {
             self.send_report(at);
             return true;
         }
+        if self.hosts[at].deaf {
+            return false;
+        }
         let Some(command) = self.hosts[at].inbox.pop_front() else { return false };
         let result = carry_out(&mut self.hosts, at, &command);
         self.hosts[at].results.push_back((session, result));

@@ -249,4 +249,3 @@ fn largest(bench: &Bench, which: impl Fn((u64, u64)) -> u64) -> anyhow::Result<u
     }
     Ok(most)
 }
-

@@ -169,4 +169,3 @@ async fn parts(flags: &Flags, directory: &Path) -> anyhow::Result<Vec<Row>> {
     }
     Ok(rows)
 }
-

@@ -128,7 +128,11 @@ async fn send_blocks(
         Err(StoreError::Corrupt { blocks, .. }) => Ok(Err(blocks)),
         Err(error) => Err(error),
     };
-    match node.on_disk("read", read).await? {
+    let read = match node.volume.read_cached(handle, offset, bytes) {
+        Some(read) => Ok(read),
+        None => node.on_disk("read", read).await?,
+    };
+    match read {
         Ok(read) => {
             let blocks = pb::CopyBlocks {
                 first,

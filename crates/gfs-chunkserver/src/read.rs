@@ -148,19 +148,32 @@ async fn stream(
         return Ok(());
     }
     let mut first = true;
-    let mut next = Some(read_piece(node, chunk, offset, piece_at(offset, left)));
-    while let Some(piece) = next.take() {
-        let read = piece.await.map_err(|_| error(ErrorCode::Internal, "a read panicked"))??;
+    // Where the disk is needed the next piece is read while this one is sent.
+    let mut ahead: Option<Piece> = None;
+    while left > 0 {
+        let bytes = piece_at(offset, left);
+        let cached = match ahead {
+            Some(_) => None,
+            None => node.volume.read_cached(ChunkHandle(chunk.handle), offset, bytes),
+        };
+        let from_disk = cached.is_none();
+        let read = match cached {
+            Some(read) => read,
+            None => {
+                let piece = ahead.take().unwrap_or_else(|| read_piece(node, chunk, offset, bytes));
+                piece.await.map_err(|_| error(ErrorCode::Internal, "a read panicked"))??
+            }
+        };
         node.gate().check_read(node.clock.now())?;
         let length = read.data.len() as u32;
-        if length != piece_at(offset, left) {
+        if length != bytes {
             let text = format!("{length} bytes at {offset}, fewer than the replica holds");
             return Err(error(ErrorCode::Internal, text));
         }
         left -= length;
-        if left > 0 {
+        if left > 0 && from_disk {
             let at = offset + length;
-            next = Some(read_piece(node, chunk, at, piece_at(at, left)));
+            ahead = Some(read_piece(node, chunk, at, piece_at(at, left)));
         }
         let reply = pb::ReadReply {
             offset,

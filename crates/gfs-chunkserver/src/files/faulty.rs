@@ -530,6 +530,10 @@ impl ChunkFile for FaultyFile {
         })
     }
 
+    fn read_cached(&self, buffer: &mut [u8], offset: u64) -> io::Result<Option<usize>> {
+        self.read(buffer, offset).map(Some)
+    }
+
     fn sync(&self) -> io::Result<()> {
         self.on(OperationKind::Sync, 0, 0, |state, fault| match fault {
             Some(Fault::LostSync) => Ok(()),

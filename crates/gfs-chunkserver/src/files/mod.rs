@@ -2,7 +2,7 @@
 //! over the operating system's files ([`OsFiles`]) and over a model disk that fails as real disks
 //! and kernels do ([`FaultyFiles`]).
 //!
-//! All calls block. None may be made while a lock is held that more than one chunk needs.
+//! All calls block, but for [`ChunkFile::read_cached`]. None may be made while a lock is held that more than one chunk needs.
 
 mod faulty;
 mod model;
@@ -112,6 +112,10 @@ pub trait ChunkFile: Send + Sync + Debug {
 
     /// Reads into `buffer` until it is full or the file ends; the count tells.
     fn read(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
+
+    /// Reads like [`Self::read`], but only what is in memory already: `None` where the disk would
+    /// have to be waited for, or the system cannot tell. Does not block.
+    fn read_cached(&self, buffer: &mut [u8], offset: u64) -> io::Result<Option<usize>>;
 
     /// Makes content and length durable (`fdatasync`). After an error what was written since the
     /// last success may be gone, and a later success says nothing about it.

@@ -8,8 +8,8 @@ use rustix::fs::{
     fdatasync, flock, fstat, fsync, ftruncate, mkdir, open, rename, statat, statvfs, syncfs,
     unlink,
 };
-use rustix::io::{Errno, pread, pwrite, pwritev};
-use std::io::{self, IoSlice};
+use rustix::io::{Errno, ReadWriteFlags, pread, preadv2, pwrite, pwritev};
+use std::io::{self, IoSlice, IoSliceMut};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -183,6 +183,24 @@ impl ChunkFile for OsFile {
             done += read;
         }
         Ok(done)
+    }
+
+    fn read_cached(&self, buffer: &mut [u8], offset: u64) -> io::Result<Option<usize>> {
+        let mut done = 0;
+        while let Some(rest) = buffer.get_mut(done..).filter(|rest| !rest.is_empty()) {
+            let mut rest = [IoSliceMut::new(rest)];
+            let at = offset + done as u64;
+            match retry(|| preadv2(&self.fd, &mut rest, at, ReadWriteFlags::NOWAIT)) {
+                Ok(0) => break,
+                Ok(read) => done += read,
+                // Not in memory, or a file system that cannot tell.
+                Err(Errno::AGAIN | Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => {
+                    return Ok(None);
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(Some(done))
     }
 
     fn sync(&self) -> io::Result<()> {

@@ -10,6 +10,9 @@ use gfs_types::{BLOCK_SIZE, BlockSums, ChunkHandle, Crc, MAX_SLICE};
 use std::io;
 use std::sync::Arc;
 
+/// Bytes that are read in one call: a small part of what a processor core caches.
+const STEP: u32 = 4 * BLOCK_SIZE;
+
 /// Bytes of a chunk, each verified against its block's checksum.
 #[derive(Clone, Debug)]
 pub struct ChunkRead {
@@ -73,19 +76,37 @@ impl Plan {
 
     /// Fills `buffer`, and returns the blocks that are not as they should be.
     fn read(&self, buffer: &mut Buffer) -> io::Result<Vec<u32>> {
-        let read = self.file.read(buffer.bytes_mut(), u64::from(self.begin))?;
-        let bytes = buffer.as_ref();
-        let blocks = bytes.chunks(BLOCK_SIZE as usize).zip(&self.sums);
-        let first = self.begin / BLOCK_SIZE;
-        let mut end = 0;
+        let read = |bytes: &mut [u8], at| self.file.read(bytes, at).map(Some);
+        Ok(self.read_with(buffer, read)?.unwrap_or_default())
+    }
+
+    /// The same from memory alone; `None` where the disk would be needed.
+    fn read_cached(&self, buffer: &mut Buffer) -> io::Result<Option<Vec<u32>>> {
+        self.read_with(buffer, |bytes, at| self.file.read_cached(bytes, at))
+    }
+
+    /// Reads step by step: what was just read is checked while the processor's cache has it.
+    fn read_with(
+        &self,
+        buffer: &mut Buffer,
+        read: impl Fn(&mut [u8], u64) -> io::Result<Option<usize>>,
+    ) -> io::Result<Option<Vec<u32>>> {
         let mut damaged = Vec::new();
-        for (block, (bytes, sum)) in (first..).zip(blocks) {
-            end += bytes.len();
-            if end > read || Crc::of(bytes) != *sum {
-                damaged.push(block);
+        let mut at = self.begin;
+        let steps = buffer.bytes_mut().chunks_mut(STEP as usize);
+        for (step, sums) in steps.zip(self.sums.chunks((STEP / BLOCK_SIZE) as usize)) {
+            let Some(read) = read(step, u64::from(at))? else { return Ok(None) };
+            let blocks = step.chunks(BLOCK_SIZE as usize).zip(sums);
+            let mut end = 0;
+            for (block, (bytes, sum)) in (at / BLOCK_SIZE..).zip(blocks) {
+                end += bytes.len();
+                if end > read || Crc::of(bytes) != *sum {
+                    damaged.push(block);
+                }
             }
+            at += step.len() as u32;
         }
-        Ok(damaged)
+        Ok(Some(damaged))
     }
 
     /// The checksums of `offset..end`: those of the blocks where they are whole.
@@ -185,6 +206,19 @@ impl Chunk {
             open.note_damage(shared, &damaged);
             Err(StoreError::Corrupt { handle: self.handle, blocks: damaged })
         })
+    }
+
+    /// Reads what is in memory, without waiting for anything: `None` where the disk or another
+    /// thread would have to be waited for, and where anything is wrong, which [`Self::read`] then
+    /// tells.
+    pub(crate) fn read_cached(&self, shared: &Shared, offset: u32, len: u32) -> Option<ChunkRead> {
+        let (plan, end) = {
+            let open = self.open.try_lock().ok()?;
+            plan_of(open.as_ref()?, self.handle, offset, len).ok()??
+        };
+        let mut buffer = shared.buffers.take((plan.end - plan.begin) as usize);
+        let damaged = plan.read_cached(&mut buffer).ok()??;
+        damaged.is_empty().then(|| finish(&plan, buffer, offset, end))
     }
 
     fn nothing(&self, shared: &Shared, member: Membership) -> StoreResult<ChunkRead> {

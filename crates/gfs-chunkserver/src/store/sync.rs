@@ -15,8 +15,10 @@ const IDLE: Millis = Millis(2_000);
 /// `clean` again would cost its writer a sync.
 const PROGRESS: Millis = Millis(4_000);
 
-/// Writeback is started in steps of so many bytes, so that a later sync has little to wait for.
-const WRITEBACK: u32 = 8 * 1024 * 1024;
+/// Writeback is started once a volume has so many bytes that were not written back, before a sync
+/// has too much to wait for and the kernel makes writers wait. Less, and it competes with the
+/// clients of every short burst; what is left is synced when the burst is over.
+const WRITEBACK: u64 = 1024 * 1024 * 1024;
 
 /// What the background pass knows of a chunk that is not clean.
 #[derive(Clone, Copy, Debug, Default)]
@@ -151,12 +153,12 @@ impl Chunk {
         })
     }
 
-    /// Starts to write back what was written since the last time, when that is `enough` bytes.
-    fn start_writeback(&self, shared: &Shared, member: Membership, enough: u32) -> StoreResult<()> {
+    /// Starts to write back what was written since the last time.
+    fn start_writeback(&self, shared: &Shared, member: Membership) -> StoreResult<()> {
         let range = self.with(shared, member, |open| {
             let from = open.written_back;
             let to = open.written;
-            if to <= from || to - from < enough {
+            if to <= from {
                 return Ok(None);
             }
             open.written_back = to;
@@ -186,17 +188,26 @@ pub(crate) fn background_pass(
 ) -> SyncReport {
     let mut report = SyncReport::default();
     let dirty: Vec<ChunkHandle> = lock(&shared.dirty).keys().copied().collect();
+
+    let mut unwritten = 0;
     for batch in dirty.chunks(BATCH) {
         let mut due = Vec::with_capacity(batch.len());
         for handle in batch {
             let chunk = chunk(*handle);
             match chunk.background_step(shared, member, now) {
-                Ok(Some(end)) => due.push((chunk, end)),
-                Ok(None) => {}
+                Ok(Step::Due(end)) => due.push((chunk, end)),
+                Ok(Step::Wait(bytes)) => unwritten += u64::from(bytes),
                 Err(error) => report.note(shared, *handle, Err(error)),
             }
         }
         sync_batch(shared, member, due, &mut report);
+    }
+    if unwritten >= WRITEBACK {
+        for handle in &dirty {
+            if let Err(error) = chunk(*handle).start_writeback(shared, member) {
+                report.note(shared, *handle, Err(error));
+            }
+        }
     }
     report.dirty = lock(&shared.dirty).len() as u64;
     report
@@ -263,15 +274,25 @@ fn sync_batch(
     }
 }
 
+/// What a chunk that is not clean needs now.
+enum Step {
+    /// A sync.
+    Due(End),
+    /// Nothing yet; it has so many bytes that were not written back.
+    Wait(u32),
+}
+
 impl Chunk {
-    /// Decides whether the chunk is to be synced now, and starts writeback where it is not.
+    /// Decides whether the chunk is to be synced now.
     fn background_step(
         &self,
         shared: &Shared,
         member: Membership,
         now: Millis,
-    ) -> StoreResult<Option<End>> {
-        let activity = self.with(shared, member, |open| Ok(open.activity()))?;
+    ) -> StoreResult<Step> {
+        let (activity, unwritten) = self.with(shared, member, |open| {
+            Ok((open.activity(), open.written.saturating_sub(open.written_back)))
+        })?;
         let mut due = None;
         if let Some(dirty) = lock(&shared.dirty).get_mut(&self.handle) {
             match dirty.seen {
@@ -290,10 +311,7 @@ impl Chunk {
                 }
             }
         }
-        if due.is_none() {
-            self.start_writeback(shared, member, WRITEBACK)?;
-        }
-        Ok(due)
+        Ok(due.map_or(Step::Wait(unwritten), Step::Due))
     }
 }
 

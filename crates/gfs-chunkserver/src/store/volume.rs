@@ -308,6 +308,13 @@ impl Volume {
         self.chunk(handle).read(&self.shared, self.member()?, offset, len)
     }
 
+    /// Like [`Self::read`], of a chunk in use, without waiting for anything. `None` where the disk or
+    /// a writer would have to be waited for, where there is nothing to read, and where anything is
+    /// wrong: [`Self::read`] tells.
+    pub fn read_cached(&self, handle: ChunkHandle, offset: u32, len: u32) -> Option<ChunkRead> {
+        self.chunk(handle).read_cached(&self.shared, offset, len)
+    }
+
     /// Reads every block of a chunk and compares it with its checksum: the scrubber's call, and
     /// what tells how much of a suspect chunk is good. To keep only the good prefix, set it as the
     /// content ([`StateChange::content`]). Does not stop writers.

@@ -9,6 +9,9 @@ use gfs_proto::v1 as pb;
 use gfs_types::ErrorCode;
 use std::collections::BTreeSet;
 
+/// Writes that a secondary may answer together.
+const ANSWER_EVERY: u64 = 4;
+
 impl<P: Clone> Replica<P> {
     /// Primary: gives serials to all slices whose turn it is.
     pub(super) fn order(&mut self, out: &mut Outputs<P>) {
@@ -32,10 +35,7 @@ impl<P: Clone> Replica<P> {
         let ready = stream.phase == Phase::Open
             && stream.next > sequence
             && stream.is_held_below(sequence)
-            && stream
-                .held
-                .get(&sequence)
-                .is_some_and(|held| held.slice.commit || stream.committed >= sequence);
+            && stream.committed >= sequence;
         if !ready {
             return false;
         }
@@ -154,9 +154,15 @@ impl<P: Clone> Replica<P> {
         self.drop_orphans(out);
     }
 
-    /// Secondary: tells senders what it and all below have applied.
+    /// Secondary: tells senders what it and all below have applied. While the next write is here
+    /// already this waits for it, so that a batch is answered once, but not for more than
+    /// [`ANSWER_EVERY`] of them.
     fn tell_applied(&mut self, out: &mut Outputs<P>) {
         let written = self.header().map_or(0, |header| header.serial);
+        let more = self.role.as_ref().is_some_and(|role| role.ordered.contains_key(&(written + 1)));
+        if more && !written.is_multiple_of(ANSWER_EVERY) {
+            return;
+        }
         for (id, stream) in &mut self.streams {
             let mut through = 0;
             while let Some((serial, length)) = stream.serials.front().copied() {

@@ -227,6 +227,9 @@ impl<P: Clone> Replica<P> {
             let text = format!("{} bytes in flight, {} allowed", stream.used, stream.credit);
             return Err(failure(ErrorCode::NoCredit, text));
         }
+        if slice.commit {
+            stream.committed = stream.committed.max(slice.sequence);
+        }
         stream.held.insert(slice.sequence, Held { slice, payload });
         // Members below see a writer's slices in order; one ahead of its turn waits here.
         while let Some(held) = stream.held.get(&stream.next) {
@@ -276,27 +279,30 @@ impl<P: Clone> Replica<P> {
         through: u64,
         out: &mut Outputs<P>,
     ) -> Result<(), pb::ErrorDetail> {
-        if self.primary_at().is_none() {
-            return Err(invalid("a commit to a member that is not the primary"));
+        let Some(stream) = self.streams.get_mut(&id) else { return Ok(()) };
+        if stream.phase != Phase::Open {
+            return Err(invalid("a commit before the stream is open"));
         }
-        if let Some(stream) = self.streams.get_mut(&id) {
-            stream.committed = stream.committed.max(through);
+        if through > stream.committed {
+            stream.committed = through;
+            if stream.has_next() {
+                let body = PushBody::Commit(pb::Commit { through });
+                out.push(Output::SendDown { stream: id, body, payload: None });
+            }
         }
+        self.tell_held(id, out);
         self.order(out);
         Ok(())
     }
 
-    /// Tells the sender what all from here down hold, as far as it waits for that: a member always,
-    /// a writer for slices it has yet to commit.
+    /// Tells the member before this one what all from here down hold, once something of it is
+    /// committed: before that nobody waits for it.
     fn tell_held(&mut self, id: StreamId, out: &mut Outputs<P>) {
         let Some(stream) = self.streams.get_mut(&id) else { return };
         let mine = stream.next.saturating_sub(1);
         let through = if stream.has_next() { mine.min(stream.down_held) } else { mine };
-        if through <= stream.held_told || !stream.upstream {
-            return;
-        }
-        let committed = |held: &Held<P>| held.slice.commit || stream.committed >= through;
-        if stream.open.position == 0 && stream.held.get(&through).is_none_or(committed) {
+        let wanted = stream.committed > stream.held_told && through > stream.held_told;
+        if stream.open.position == 0 || !wanted || !stream.upstream {
             return;
         }
         stream.held_told = through;

@@ -63,7 +63,7 @@ pub(super) struct Stream<P> {
     pub(super) serials: VecDeque<(u64, u32)>,
     /// The members behind have applied up to this serial.
     pub(super) down_applied: u64,
-    /// The writer committed up to this sequence.
+    /// The writer committed up to this sequence: it may be ahead of what has come.
     pub(super) committed: u64,
     pub(super) finish: Finish,
     /// Someone waits for the answer to Finish.
@@ -120,7 +120,7 @@ impl<P> Stream<P> {
     pub(super) fn awaits_next(&self) -> bool {
         self.has_next()
             && (self.phase == Phase::Opening
-                || self.sent_down > self.down_held
+                || self.sent_down.min(self.committed) > self.down_held
                 || self.serials.back().is_some_and(|(serial, _)| *serial > self.down_applied)
                 || self.finish == Finish::Sealing { down: false })
     }

@@ -43,6 +43,22 @@ enum Link {
     Recovering(AskId),
 }
 
+/// Slices that are committed together while earlier ones are under way. Each commit costs every
+/// member a few small messages, so a writer that has more to say lets them gather, as Nagle's
+/// algorithm (RFC 896) does for TCP; one that has not is never made to wait for more.
+const BATCH: u64 = 4;
+
+/// When the primary is told to apply what was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pace {
+    /// Not yet: the chunk before this one is not acknowledged full.
+    Hold,
+    /// At once when nothing committed is under way, else in batches.
+    Batch,
+    /// At once: someone waits for the acknowledgement.
+    Now,
+}
+
 /// A stream that stands on all members.
 #[derive(Debug)]
 struct Stream {
@@ -100,6 +116,18 @@ pub(super) struct ChunkWriter {
     reopened: bool,
     /// Servers to be left out.
     unreachable: BTreeSet<u32>,
+}
+
+impl Stream {
+    /// Whether what is sent up to `sequence` is to be committed now, when everything through `base`
+    /// is acknowledged.
+    fn commits(&self, sequence: u64, base: u64, pace: Pace) -> bool {
+        match pace {
+            Pace::Hold => false,
+            Pace::Batch => self.committed <= base || sequence >= self.committed + BATCH,
+            Pace::Now => true,
+        }
+    }
 }
 
 impl ChunkWriter {
@@ -287,7 +315,7 @@ impl ChunkWriter {
     }
 
     /// Does whatever can be done now.
-    pub(super) fn drive(&mut self, may_commit: bool, step: &mut Step<'_>) -> Result<(), GfsError> {
+    pub(super) fn drive(&mut self, pace: Pace, step: &mut Step<'_>) -> Result<(), GfsError> {
         self.look_for_silence(step);
         if let Link::Pausing { until, then } = &self.link
             && *until <= step.now
@@ -300,7 +328,7 @@ impl ChunkWriter {
         if matches!(self.link, Link::Idle) && self.wants_stream(step.config) {
             self.open(step);
         }
-        self.talk(may_commit, step);
+        self.talk(pace, step);
         Ok(())
     }
 
@@ -334,10 +362,10 @@ impl ChunkWriter {
     }
 
     /// Sends what the stream may carry now.
-    fn talk(&mut self, may_commit: bool, step: &mut Step<'_>) {
+    fn talk(&mut self, pace: Pace, step: &mut Step<'_>) {
         let (Link::Open(stream), Some(base)) = (&mut self.link, self.sequence) else { return };
         let sent_through = base + stream.sent as u64;
-        if may_commit && stream.committed < sent_through {
+        if stream.committed < sent_through && stream.commits(sent_through, base, pace) {
             stream.committed = sent_through;
             step.effects.push(Effect::SendCommit { stream: stream.id, through: sent_through });
         }
@@ -349,7 +377,9 @@ impl ChunkWriter {
             stream.sent += 1;
             stream.in_flight += u64::from(slice.length);
             let sequence = base + stream.sent as u64;
-            if may_commit {
+            let last = slice.offset + slice.length == step.config.chunk_size;
+            let commit = stream.commits(sequence, base, pace) || (last && pace != Pace::Hold);
+            if commit {
                 stream.committed = sequence;
             }
             step.effects.push(Effect::Send {
@@ -360,7 +390,7 @@ impl ChunkWriter {
                     offset: slice.offset,
                     length: slice.length,
                     sums: Vec::new(),
-                    commit: may_commit,
+                    commit,
                 },
             });
             if step.config.mistakes.has(Mistake::WriterReleasesBeforeAcknowledged) {

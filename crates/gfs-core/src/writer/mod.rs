@@ -27,7 +27,7 @@ mod step;
 #[cfg(test)]
 pub(crate) mod tests;
 
-use chunk::ChunkWriter;
+use chunk::{ChunkWriter, Pace};
 pub use config::{Config, Start};
 pub use event::{
     Answer, AskId, Effect, Event, Question, Room, SliceId, StreamEvent, StreamId, Token,
@@ -304,13 +304,15 @@ impl FileWriter {
     /// Does whatever can be done now.
     fn advance(&mut self, step: &mut Step<'_>) -> Result<(), GfsError> {
         let closing = self.waiting.iter().any(|w| w.wish == Wish::Close);
-        let mut may_commit = true;
+        let mut pace = if self.waiting.is_empty() { Pace::Batch } else { Pace::Now };
         for chunk in &mut self.chunks {
             if closing && chunk.was_written() {
                 chunk.want_finish();
             }
-            chunk.drive(may_commit, step)?;
-            may_commit = may_commit && chunk.is_full(step.config);
+            chunk.drive(pace, step)?;
+            if !chunk.is_full(step.config) {
+                pace = Pace::Hold;
+            }
         }
         self.slices = self.chunks.iter().map(ChunkWriter::slices).sum();
         let durable = self.durable();

@@ -54,15 +54,53 @@ fn nothing_is_applied_before_all_hold_it_nor_acknowledged_before_all_applied() {
     assert_eq!(one.replica.confirmed(), 5);
 }
 
+/// A slice that waits for its commit.
+fn waiting(sequence: u64, offset: u32, bytes: &[u8]) -> (PushBody, Vec<u8>) {
+    let (PushBody::Slice(s), payload) = slice(sequence, offset, bytes) else { panic!() };
+    (PushBody::Slice(pb::Slice { commit: false, ..s }), payload)
+}
+
 #[test]
-fn a_slice_waits_for_its_commit_and_a_writer_learns_what_is_held() {
+fn a_slice_waits_for_its_commit() {
     let mut one = primary();
-    let (PushBody::Slice(s), payload) = slice(1, 0, b"abc") else { panic!() };
-    one.slice(1, (PushBody::Slice(pb::Slice { commit: false, ..s }), payload));
-    let out = one.down(1, held(1));
-    assert_eq!((written(&out), replies(&out)), (None, vec![&held(1)]));
-    let out = one.push(1, PushBody::Commit(pb::Commit { through: 1 }));
+    one.slice(1, waiting(1, 0, b"abc"));
+    assert!(one.down(1, held(1)).is_empty());
+    let commit = PushBody::Commit(pb::Commit { through: 1 });
+    let out = one.push(1, commit.clone());
     assert_eq!(written(&out), Some(1));
+    assert_eq!(sent_down(&out).first(), Some(&&commit), "members learn of it");
+}
+
+#[test]
+fn a_mark_commits_all_before_it() {
+    let mut one = primary();
+    one.slice(1, waiting(1, 0, b"abc"));
+    one.slice(1, slice(2, 3, b"de"));
+    let out = one.down(1, held(2));
+    assert_eq!(written(&out), Some(1));
+    assert!(one.slice(1, waiting(3, 5, b"f")).iter().all(|o| matches!(o, Output::SendDown { .. })));
+    assert_eq!(written(&one.disk(Ok(()))), Some(2));
+    assert_eq!(written(&one.disk(Ok(()))), None, "the third is not committed");
+}
+
+#[test]
+fn a_member_says_what_is_held_once_that_is_committed() {
+    let mut one = tail();
+    assert!(one.slice(1, waiting(1, 0, b"abc")).is_empty());
+    assert!(one.slice(1, waiting(2, 3, b"abc")).is_empty());
+    let out = one.push(1, PushBody::Commit(pb::Commit { through: 1 }));
+    assert_eq!(replies(&out), [&held(2)]);
+    let out = one.slice(1, slice(3, 6, b"abc"));
+    assert_eq!(replies(&out), [&held(3)]);
+}
+
+#[test]
+fn slices_that_nobody_committed_are_no_debt_of_the_next_member() {
+    let mut one = primary();
+    one.slice(1, waiting(1, 0, b"abc"));
+    assert!(one.wait(10_000).is_empty());
+    one.push(1, PushBody::Commit(pb::Commit { through: 1 }));
+    assert_eq!(failed(&one.wait(10_000)).map(|f| f.0), Some(ErrorCode::Unreachable));
 }
 
 #[test]
@@ -221,8 +259,23 @@ fn a_gap_in_the_serials_blocks() {
     let out = one.push(1, apply(1, 9, 1));
     assert_eq!(written(&out), Some(1));
     let out = one.disk(Ok(()));
-    assert_eq!((replies(&out), written(&out)), (vec![&applied(1)], Some(2)));
-    assert_eq!(replies(&one.disk(Ok(()))), [&applied(2)]);
+    assert_eq!((replies(&out), written(&out)), (vec![], Some(2)), "the next is here already");
+    assert_eq!(replies(&one.disk(Ok(()))), [&applied(1), &applied(2)]);
+}
+
+#[test]
+fn a_batch_is_answered_together_but_not_for_ever() {
+    let mut one = tail();
+    for sequence in 1..=6 {
+        one.slice(1, slice(sequence, (sequence as u32 - 1) * 3, b"abc"));
+    }
+    for serial in 1..=6 {
+        one.push(1, apply(serial, 9, serial));
+    }
+    let answers: Vec<_> = (1..=6)
+        .flat_map(|_| replies(&one.disk(Ok(()))).into_iter().cloned().collect::<Vec<_>>())
+        .collect();
+    assert_eq!(answers, [applied(4), applied(6)]);
 }
 
 #[test]

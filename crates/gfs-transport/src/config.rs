@@ -73,7 +73,7 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        let stream_window = 2 << 20;
+        let stream_window = 4 << 20;
         let streams_per_connection = 16;
         Self {
             stream_window,

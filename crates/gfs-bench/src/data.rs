@@ -160,62 +160,70 @@ fn plain_files(directory: &Path, bytes: u64) -> anyhow::Result<f64> {
     Ok(rate)
 }
 
-/// Write and read with 1 and 4 clients, `rounds` times in turn with the baselines.
+/// What is written and read.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Load {
+    /// At once.
+    pub(crate) clients: usize,
+    /// In a round, by all of them together.
+    pub(crate) bytes: u64,
+    pub(crate) rounds: usize,
+    pub(crate) warmth: Warmth,
+}
+
+/// Write and read, in turn with the baselines.
 pub(crate) async fn sequential(
     bench: &Bench,
     chain: &RawChain,
-    bytes: u64,
-    rounds: usize,
-    warmth: Warmth,
+    load: Load,
     rows: &mut Vec<Row>,
 ) -> anyhow::Result<()> {
     // Three copies, and as much again for what the free lists hand out first.
-    let touched = 6 * bytes;
-    for count in [1, 4] {
-        let clients = bench.clients(count).await?;
-        let each = bytes / count as u64;
-        let (mut raw_writes, mut raw_reads) = (Vec::new(), Vec::new());
-        let (mut writes, mut reads) = (Vec::new(), Vec::new());
-        for _ in 0..rounds {
-            warmth.touch(touched)?;
-            raw_writes.push(chain.write(count, each)?);
-            raw_reads.push(chain.read(count, each)?);
-            chain.remove(count)?;
-            warmth.touch(touched)?;
-            writes.push(write(bench, &clients, each).await?);
-            reads.push(read(bench, &clients, each).await?);
-            remove(bench, count).await?;
-        }
-        let plural = if count == 1 { "client" } else { "clients" };
-        let (raw_write, raw_read) = (middle(&raw_writes), middle(&raw_reads));
-        let (write, read) = (middle(&writes), middle(&reads));
-        rows.push(
-            Row::new(format!("sequential read, {count} {plural}"), read.mb_per_s, "MB/s")
-                .baseline(raw_read.mb_per_s)
-                .reach(Reach::Share(0.75))
-                .acceptance(),
-        );
-        rows.push(
-            Row::new(
-                format!("sequential write, 3 copies, warm, {count} {plural}"),
-                write.mb_per_s,
-                "MB/s",
-            )
-            .baseline(raw_write.mb_per_s)
-            .reach(Reach::Share(0.65))
-            .acceptance(),
-        );
-        rows.push(
-            Row::new(format!("CPU of a read, {count} {plural}"), read.cpu_s_per_gb, "s/GB")
-                .baseline(raw_read.cpu_s_per_gb)
-                .reach(Reach::AtMost(1.0)),
-        );
-        rows.push(
-            Row::new(format!("CPU of a write, {count} {plural}"), write.cpu_s_per_gb, "s/GB")
-                .baseline(raw_write.cpu_s_per_gb)
-                .reach(Reach::AtMost(5.0)),
-        );
+    let touched = 6 * load.bytes;
+    let count = load.clients;
+    let clients = bench.clients(count).await?;
+    let each = load.bytes / count as u64;
+    let (mut raw_writes, mut raw_reads) = (Vec::new(), Vec::new());
+    let (mut writes, mut reads) = (Vec::new(), Vec::new());
+    for _ in 0..load.rounds {
+        load.warmth.touch(touched)?;
+        raw_writes.push(chain.write(count, each)?);
+        raw_reads.push(chain.read(count, each)?);
+        chain.remove(count)?;
+        load.warmth.touch(touched)?;
+        writes.push(write(bench, &clients, each).await?);
+        reads.push(read(bench, &clients, each).await?);
+        remove(bench, count).await?;
     }
+    let plural = if count == 1 { "client" } else { "clients" };
+    let (raw_write, raw_read) = (middle(&raw_writes), middle(&raw_reads));
+    let (write, read) = (middle(&writes), middle(&reads));
+    rows.push(
+        Row::new(format!("sequential read, {count} {plural}"), read.mb_per_s, "MB/s")
+            .baseline(raw_read.mb_per_s)
+            .reach(Reach::Share(0.75))
+            .acceptance(),
+    );
+    rows.push(
+        Row::new(
+            format!("sequential write, 3 copies, warm, {count} {plural}"),
+            write.mb_per_s,
+            "MB/s",
+        )
+        .baseline(raw_write.mb_per_s)
+        .reach(Reach::Share(0.65))
+        .acceptance(),
+    );
+    rows.push(
+        Row::new(format!("CPU of a read, {count} {plural}"), read.cpu_s_per_gb, "s/GB")
+            .baseline(raw_read.cpu_s_per_gb)
+            .reach(Reach::AtMost(1.0)),
+    );
+    rows.push(
+        Row::new(format!("CPU of a write, {count} {plural}"), write.cpu_s_per_gb, "s/GB")
+            .baseline(raw_write.cpu_s_per_gb)
+            .reach(Reach::AtMost(5.0)),
+    );
     Ok(())
 }
 

@@ -49,6 +49,10 @@ struct Flags {
     #[arg(long, default_value_t = 3)]
     rounds: usize,
 
+    /// How many clients write and read at once, in turn
+    #[arg(long, value_delimiter = ',', default_values_t = [1, 4])]
+    clients: Vec<usize>,
+
     /// Bytes written and read in each round, in MiB
     #[arg(long, default_value_t = 1024)]
     size: u64,
@@ -147,7 +151,10 @@ async fn parts(flags: &Flags, directory: &Path) -> anyhow::Result<Vec<Row>> {
             data::fresh(&bench, directory, bytes, &mut rows).await?;
             eprintln!("sequential write and read …");
             let chain = RawChain::start(directory)?;
-            data::sequential(&bench, &chain, bytes, flags.rounds, warmth, &mut rows).await?;
+            for count in &flags.clients {
+                let load = data::Load { clients: *count, bytes, rounds: flags.rounds, warmth };
+                data::sequential(&bench, &chain, load, &mut rows).await?;
+            }
         }
         if wanted(Part::Memory) {
             eprintln!("memory under 16 writers …");

@@ -55,7 +55,7 @@ impl Data for DataService {
         }
         Ok(Response::new(pb::ConfirmedResponse {
             length: inner.replica.confirmed(),
-            primary: inner.replica.primary_at() == Some(request.version),
+            primary: inner.replica.knows_confirmed(request.version),
         }))
     }
 }

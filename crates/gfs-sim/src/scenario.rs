@@ -30,6 +30,8 @@ pub enum Whom {
     Same,
     /// The master.
     Master,
+    /// The first client, when something is being written.
+    Writer,
 }
 
 /// Something done at a moment.

@@ -45,6 +45,7 @@ impl Steps {
                 (Whom::Same, _, Some((_, node))) => node,
                 (Whom::Master, Some(_), _) => Node::Master,
                 (Whom::Master, None, _) if least == 0 => Node::Master,
+                (Whom::Writer, Some(_), _) => Node::Client(0),
                 (Whom::Primary, Some((at, _)), _) => Node::Server(*at),
                 (Whom::Secondary(nth), Some((_, members)), _) => {
                     let number = members.get(1 + nth).copied().unwrap_or_default();

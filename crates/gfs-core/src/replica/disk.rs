@@ -68,6 +68,15 @@ impl Running {
             _ => None,
         }
     }
+
+    /// What it creates, and the version it will have promised.
+    pub(super) const fn creates(&self) -> Option<(&Identity, u64)> {
+        match self {
+            Self::Command(Intent::Create { identity, grant }) => Some((identity, grant.version)),
+            Self::Command(Intent::CreateClone { identity }) => Some((identity, 0)),
+            _ => None,
+        }
+    }
 }
 
 impl<P: Clone> Replica<P> {

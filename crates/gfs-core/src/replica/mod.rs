@@ -263,6 +263,9 @@ pub struct Replica<P> {
     left_out: u64,
     /// At this version a role ended; none starts again.
     ended_at: u64,
+    /// At this version it was the primary since the start: it knows what was acknowledged, also
+    /// after its role ended.
+    led: u64,
     /// Members of the last grant since the start, the primary first, and its version.
     members: (u64, Vec<pb::ServerLocation>),
     role: Option<Role<P>>,
@@ -291,6 +294,7 @@ impl<P: Clone> Replica<P> {
             confirmed: 0,
             left_out: 0,
             ended_at: 0,
+            led: 0,
             members: (0, Vec::new()),
             role: None,
             streams: BTreeMap::new(),
@@ -383,6 +387,14 @@ impl<P: Clone> Replica<P> {
         self.role.as_ref().filter(|role| role.is_primary()).map(|role| role.version)
     }
 
+    /// Whether nothing above [`Self::confirmed`] was ever acknowledged at this version: it was the
+    /// primary that acknowledged. That its role ended changes nothing, for no other one has
+    /// acknowledged anything at this version.
+    #[must_use]
+    pub fn knows_confirmed(&self, version: u64) -> bool {
+        self.led == version && self.header().is_some_and(|header| header.complete == version)
+    }
+
     /// Bytes known to be acknowledged.
     #[must_use]
     pub const fn confirmed(&self) -> u32 {
@@ -390,10 +402,11 @@ impl<P: Clone> Replica<P> {
     }
 
     /// What the master is told of it; of what the shell knows (suspect, damaged, fsynced, digest)
-    /// nothing is filled in. `None` when nothing is stored.
+    /// nothing is filled in. `None` when nothing is stored, or being created: what will be there
+    /// after a report belongs into it, or nobody would know of it.
     #[must_use]
     pub fn state(&self) -> Option<pb::ReplicaState> {
-        let (identity, header) = self.stored.as_ref()?;
+        let Some((identity, header)) = &self.stored else { return self.state_in_the_making() };
         Some(pb::ReplicaState {
             handle: self.handle,
             promised: header.promised,
@@ -407,6 +420,19 @@ impl<P: Clone> Replica<P> {
             lease: self.role.as_ref().is_some_and(Role::is_primary),
             cloning: self.is_cloning(),
             confirmed: self.confirmed,
+            ..Default::default()
+        })
+    }
+
+    /// Complete at nothing yet.
+    fn state_in_the_making(&self) -> Option<pb::ReplicaState> {
+        let (identity, promised) = self.disk.as_ref()?.creates()?;
+        Some(pb::ReplicaState {
+            handle: self.handle,
+            promised,
+            inode: identity.inode,
+            index: identity.index,
+            start: identity.start,
             ..Default::default()
         })
     }

@@ -42,7 +42,7 @@ impl<P: Clone> Replica<P> {
         let end = u64::from(offset) + u64::from(length);
         let known = end <= u64::from(self.confirmed)
             || self.confirmed == header.length
-            || self.primary_at() == Some(version);
+            || self.knows_confirmed(version);
         if known {
             let bytes = length.min(self.confirmed.saturating_sub(offset));
             return ReadVerdict::Serve { bytes, chunk_length: self.confirmed };

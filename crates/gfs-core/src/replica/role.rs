@@ -99,6 +99,9 @@ impl<P: Clone> Replica<P> {
         } else {
             return;
         };
+        if primary.is_some() {
+            self.led = grant.version;
+        }
         self.role = Some(Role {
             version: grant.version,
             members: grant.members.clone(),

@@ -563,11 +563,13 @@ pub struct Slice {
     /// CRC-32C of each part: the slice cut at block borders (64 KiB) of the chunk.
     #[prost(fixed32, repeated, tag = "4")]
     pub sums: ::prost::alloc::vec::Vec<u32>,
-    /// Apply as soon as every member holds it (the usual). Otherwise wait for Commit.
+    /// Apply it and all before it as soon as every member holds them. Otherwise they wait for a later
+    /// slice with this mark, or for Commit.
     #[prost(bool, tag = "5")]
     pub commit: bool,
 }
-/// Writer to primary: apply what was pushed without `commit` up to this sequence.
+/// Writer to primary: apply what was pushed up to this sequence, as if it bore the mark `commit`.
+/// Passed down the chain: members answer Held for what is committed.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Commit {
     #[prost(uint64, tag = "1")]
@@ -633,13 +635,15 @@ pub struct PushOpened {
     #[prost(uint64, tag = "3")]
     pub sequence: u64,
 }
-/// Every member from here down holds the slices up to this sequence.
+/// Between members: every one from here down holds the slices up to this sequence. Said once
+/// something not yet said is committed.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Held {
     #[prost(uint64, tag = "1")]
     pub through: u64,
 }
-/// Every member from here down has applied up to this serial.
+/// Between members: every one from here down has applied up to this serial. May answer several at
+/// once.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Applied {
     #[prost(uint64, tag = "1")]

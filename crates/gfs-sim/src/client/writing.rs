@@ -70,6 +70,10 @@ impl Client {
                 writing.closing = true;
                 writing.waits = Some((Token(number), writing.handed));
                 Event::Close { token: Token(number) }
+            } else if writing.writer.failure().is_some() {
+                // It failed while the application waited for room: that it hears now.
+                writing.waits = Some((Token(number), writing.handed));
+                Event::Flush { token: Token(number) }
             } else if self.dice.chance(120) {
                 writing.waits = Some((Token(number), writing.handed));
                 if self.dice.chance(500) {

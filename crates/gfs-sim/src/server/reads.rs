@@ -139,7 +139,7 @@ impl Server {
         let answer = match self.replicas.get(&request.handle) {
             Some(replica) => Ok(pb::ConfirmedResponse {
                 length: replica.confirmed(),
-                primary: replica.primary_at() == Some(request.version),
+                primary: replica.knows_confirmed(request.version),
             }),
             None => Err(Box::new(failure(ErrorCode::UnknownChunk, "no such chunk"))),
         };

@@ -207,10 +207,12 @@ impl Brain {
         }
         let holds_right = writing.is_some_and(|w| w.client == caller.client);
         // A version change takes the lease away: not while somebody writes. (And a displaced
-        // writer must not come back in this way.)
+        // writer must not come back in this way.) But where no primary is left that could say what
+        // was acknowledged, a reader need not wait until the writer is known to have vanished.
         if let Some(writing) = writing
             && !holds_right
             && !self.is_vanished(writing, work.now.mono)
+            && self.chunks.has_primary(handle)
         {
             return Err(GfsError::new(
                 ErrorCode::Busy,

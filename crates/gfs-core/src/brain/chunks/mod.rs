@@ -472,6 +472,13 @@ impl Chunks {
         self.table.get(handle).map_or(0, |slot| slot.version)
     }
 
+    /// Whether a live server orders mutations of the chunk, and is to go on with that.
+    #[must_use]
+    pub fn has_primary(&self, handle: ChunkHandle) -> bool {
+        let primary = self.table.get(handle).filter(|slot| slot.lease).and_then(|s| s.first());
+        primary.is_some_and(|s| self.is_live(s)) && !self.changes.contains_key(&handle)
+    }
+
     /// Bytes of the chunk as recorded; 0 if there is none.
     #[must_use]
     pub fn length(&self, handle: ChunkHandle) -> u32 {

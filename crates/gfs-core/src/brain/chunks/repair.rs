@@ -257,8 +257,9 @@ impl Chunks {
     /// it was made with, and an acknowledgement takes that *every* one of them holds the bytes and
     /// has applied them. It is enough that one member has no replica, provided that it never had
     /// one:
-    /// * It has none: its report of this session is complete, and it creates one only if it has
-    ///   none, so that a Grant that is under way changes nothing.
+    /// * It has none (or what a clone began here, which counts for nothing and is deleted): its
+    ///   report of this session is complete, and it creates one only if it has none, so that a
+    ///   Grant that is under way changes nothing.
     /// * It deleted none: a Delete names a version below the chunk's, and there is none below 1.
     /// * It forgot none: a killed process keeps what it wrote; only a power loss takes a file that
     ///   was not synced, and it has been up under one boot since before the chunk was made
@@ -284,7 +285,10 @@ impl Chunks {
             return Seen::Stuck;
         }
         for member in slot.members() {
-            self.send_grant(member, handle, out);
+            match self.strays.get(&(handle, member)) {
+                None => self.send_grant(member, handle, out),
+                Some(fragment) => !fragment.deleting && self.delete_stray(handle, member, out),
+            };
         }
         self.setback(now, handle);
         Seen::Settled

@@ -229,6 +229,34 @@ fn what_a_vanished_writer_wrote_is_kept() {
 }
 
 #[test]
+fn readers_do_not_wait_for_a_writer_that_is_gone() {
+    let mut world = World::with_servers(4);
+    let made = create(&mut world, 7, "/f");
+    let inode = made.attributes.unwrap().inode;
+    let chunk = made.chunk.unwrap();
+    world.write(&chunk, 700);
+    // While there is a primary, it says what is acknowledged.
+    assert_eq!(recover(&mut world, 8, inode, &chunk, vec![]).unwrap_err(), ErrorCode::Busy);
+    // The writer's machine dies, and the primary is started anew: nobody knows any more.
+    let primary = world.servers.iter().position(|s| s.number == chunk.primary).unwrap();
+    for held in world.servers[primary].held.values_mut() {
+        held.state.lease = false;
+    }
+    world.register(primary);
+    world.settle();
+    let found = recover(&mut world, 8, inode, &chunk, vec![]).unwrap();
+    assert!(found.version > chunk.version);
+    assert_eq!((found.length, found.primary), (700, 0));
+    // Should the writer live after all, it goes on.
+    let next = recover(&mut world, 7, inode, &chunk, vec![]).unwrap();
+    assert!(next.version > found.version && next.primary != 0);
+    world.write(&next, 900);
+    assert_eq!(recover(&mut world, 8, inode, &next, vec![]).unwrap_err(), ErrorCode::Busy);
+    close(&mut world, 7, inode, vec![done(&next, 900)]).unwrap();
+    sound(&mut world);
+}
+
+#[test]
 fn a_writer_goes_on_without_a_server() {
     let mut world = World::with_servers(4);
     let made = create(&mut world, 7, "/f");

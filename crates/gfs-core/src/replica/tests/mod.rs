@@ -7,6 +7,7 @@ mod cluster_checks;
 mod cluster_master;
 mod cluster_writers;
 mod commands;
+mod confirmed;
 mod messages;
 
 use super::*;

@@ -49,6 +49,19 @@ fn a_chunk_that_no_member_heard_of_does_without_those_that_are_gone() {
 }
 
 #[test]
+fn what_a_clone_left_on_a_member_makes_room() {
+    let (mut world, handle, members) = ungranted(5);
+    // Another member had the chunk for a moment, and a clone of it came here.
+    world.connect(members[1]);
+    world.hosts[members[1]].replicas.insert(handle.0, super::model::Replica::default());
+    world.send_report(members[1]);
+    world.kill(members[0]);
+    world.kill(members[2]);
+    world.run(5_000);
+    assert_eq!(world.good(handle.0).len(), 3, "{:?}", world.notes);
+}
+
+#[test]
 fn also_when_another_master_leads() {
     let (mut world, handle, members) = ungranted(4);
     world.kill(members[0]);

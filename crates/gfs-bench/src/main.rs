@@ -164,11 +164,13 @@ async fn parts(flags: &Flags, directory: &Path) -> anyhow::Result<Vec<Row>> {
             eprintln!("creates and stats …");
             metadata::stats(&bench, &mut rows).await?;
             metadata::creates(&bench, &mut rows).await?;
-            eprintln!("memory per file …");
-            metadata::memory_per_file(&bench, &mut rows).await?;
         }
         drop(bench);
         std::fs::remove_dir_all(directory.join("cluster-4"))?;
+    }
+    if wanted(Part::Metadata) {
+        eprintln!("many small files …");
+        metadata::many_files(directory, &mut rows).await?;
     }
     if wanted(Part::Recovery) {
         eprintln!("servers that die or hang …");

@@ -1,12 +1,13 @@
 //! Creates and stats a second, and what a file costs the master.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use gfs_client::Client;
-use gfs_local::Part;
+use gfs_local::{Part, Signal};
 
 use crate::cluster::Bench;
 use crate::empty::EmptyServer;
@@ -85,18 +86,19 @@ pub(crate) async fn stats(bench: &Bench, rows: &mut Vec<Row>) -> anyhow::Result<
     Ok(())
 }
 
-/// Resident memory of the master per file with one chunk and a name of 16 bytes.
-pub(crate) async fn memory_per_file(bench: &Bench, rows: &mut Vec<Row>) -> anyhow::Result<()> {
-    const FILES: u64 = 20_000;
+/// One-chunk files with names of 16 bytes, on a cluster of their own: what the master needs for
+/// each, and how long it takes after a restart of the master until all their replicas are reported.
+pub(crate) async fn many_files(directory: &Path, rows: &mut Vec<Row>) -> anyhow::Result<()> {
+    const FILES: u64 = 33_600;
     const WRITERS: u64 = 16;
+    let bench = Bench::start(directory, 4).await?;
     let pid = bench.cluster.pid(Part::Master)?.context("the master does not run")?;
-    bench.client.mkdir_all("/memory").await?;
-    let before = memory(pid)?.0;
+    let before = settled(pid).await?;
     let mut tasks = Vec::new();
     for (number, client) in bench.clients(WRITERS as usize).await?.into_iter().enumerate() {
         tasks.push(tokio::spawn(async move {
             for round in 0..FILES / WRITERS {
-                let mut file = client.create(&format!("/memory/f{number:02}-{round:012}")).await?;
+                let mut file = client.create(&format!("/f{number:02}-{round:012}")).await?;
                 file.write_bytes(bytes::Bytes::from_static(b"x")).await?;
                 file.close().await?;
             }
@@ -108,11 +110,36 @@ pub(crate) async fn memory_per_file(bench: &Bench, rows: &mut Vec<Row>) -> anyho
         task.await??;
     }
     let seconds = begun.elapsed().as_secs_f64();
-    tokio::time::sleep(Duration::from_secs(3)).await;
-    let after = memory(pid)?.0;
+    let after = settled(pid).await?;
     let each = after.saturating_sub(before) as f64 / FILES as f64;
-    rows.push(Row::new("master memory per one-chunk file", each, "B").reach(Reach::AtMost(200.0)));
     rows.push(Row::new("files of 1 byte written, 16 clients", FILES as f64 / seconds, "/s"));
-    bench.client.remove_all("/memory").await?;
+    rows.push(
+        Row::new("master memory per one-chunk file", each, "B")
+            .reach(Reach::AtMost(200.0))
+            .note("resident memory of the process, all caches included"),
+    );
+    bench.wait_full(Duration::from_secs(30)).await?;
+    bench.cluster.kill(Part::Master, Signal::KILL)?;
+    bench.cluster.end(Part::Master)?;
+    bench.cluster.restart(Part::Master)?;
+    let begun = Instant::now();
+    bench.wait_full(Duration::from_secs(60)).await?;
+    rows.push(
+        Row::new(
+            format!("{} replicas register with a new master", 3 * FILES),
+            begun.elapsed().as_secs_f64(),
+            "s",
+        )
+        .reach(Reach::AtMost(5.0))
+        .note("from its start until all chunks are known to be full"),
+    );
+    drop(bench);
+    std::fs::remove_dir_all(directory.join("cluster-4"))?;
     Ok(())
+}
+
+/// Resident memory of a process, once what it freed is given back.
+async fn settled(pid: u32) -> anyhow::Result<u64> {
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    Ok(memory(pid)?.0)
 }

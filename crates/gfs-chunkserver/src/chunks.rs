@@ -61,6 +61,8 @@ pub(crate) struct Chunks {
     /// Replicas found at the start and not yet used.
     found: Mutex<BTreeMap<u64, ChunkState>>,
     ticking: Mutex<BTreeSet<u64>>,
+    /// Loaded without a replica; some of them may have got one since. Taken after `loaded`.
+    absent: Mutex<BTreeSet<u64>>,
     last_id: AtomicU64,
 }
 
@@ -77,7 +79,9 @@ impl Chunks {
 
     /// The server got another number: everything that was said under the old one is void.
     pub(crate) fn forget_loaded(&self) {
-        lock(&self.loaded).clear();
+        let mut loaded = lock(&self.loaded);
+        loaded.clear();
+        lock(&self.absent).clear();
         lock(&self.ticking).clear();
     }
 
@@ -125,12 +129,7 @@ impl Chunks {
 
     /// Drops chunks that are not there and that nobody waits for.
     pub(crate) fn drop_absent(&self) {
-        lock(&self.loaded).retain(|_, chunk| {
-            Arc::strong_count(chunk) > 1 || {
-                let inner = chunk.inner();
-                inner.replica.is_stored() || inner.replica.is_active()
-            }
-        });
+        sweep(&mut lock(&self.loaded), &mut lock(&self.absent));
     }
 
     /// Commands of older epochs are void.
@@ -139,6 +138,23 @@ impl Chunks {
             node.step(&chunk, Event::NewEpoch);
         }
     }
+}
+
+/// Goes through the chunks that were absent: forgets those that are not any more, and drops those
+/// that nobody waits for.
+fn sweep(loaded: &mut BTreeMap<u64, Arc<Chunk>>, absent: &mut BTreeSet<u64>) {
+    absent.retain(|handle| {
+        let Some(chunk) = loaded.get(handle) else { return false };
+        let (stored, active) = {
+            let inner = chunk.inner();
+            (inner.replica.is_stored(), inner.replica.is_active())
+        };
+        let wanted = active || Arc::strong_count(chunk) > 1;
+        if !stored && !wanted {
+            loaded.remove(handle);
+        }
+        !stored && wanted
+    });
 }
 
 /// A replica as it was found, with what is known of it then.
@@ -254,13 +270,15 @@ impl Node {
                 (replica, state.flags.suspect, state.synced.0)
             }
             None => {
-                let stored = |chunk: &Arc<Chunk>| chunk.inner().replica.is_stored();
-                if loaded_chunks.len() >= MAX_ABSENT
-                    && loaded_chunks.values().filter(|chunk| !stored(chunk)).count() >= MAX_ABSENT
-                {
+                let mut absent = lock(&self.chunks.absent);
+                if absent.len() >= MAX_ABSENT {
+                    sweep(&mut loaded_chunks, &mut absent);
+                }
+                if absent.len() >= MAX_ABSENT {
                     let text = "too many unknown chunks are waited for";
                     return Err(pb::ErrorDetail::new(ErrorCode::UnknownChunk, text));
                 }
+                absent.insert(handle);
                 (Replica::absent(settings, handle), false, Position::default())
             }
         };
@@ -307,6 +325,7 @@ impl Node {
         let mut outputs = Vec::new();
         let mut disk = None;
         let mut inner = chunk.inner();
+        let was_stored = inner.replica.is_stored();
         inner.replica.step(self.clock.now(), event, &mut outputs);
         for output in outputs {
             match output {
@@ -323,6 +342,11 @@ impl Node {
             } else {
                 ticking.remove(&chunk.handle);
             }
+        }
+        let deleted = was_stored && !inner.replica.is_stored();
+        drop(inner);
+        if deleted {
+            lock(&self.chunks.absent).insert(chunk.handle);
         }
         disk
     }

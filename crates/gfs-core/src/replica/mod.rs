@@ -371,14 +371,12 @@ impl<P: Clone> Replica<P> {
         self.stored.as_ref().map(|(identity, _)| identity)
     }
 
-    /// Whether it needs ticks: it has a role, streams, commands or an operation under way. One
-    /// that does not, and is not stored, may be dropped.
+    /// Whether it needs ticks: it has streams, commands or an operation under way. One that has
+    /// not, and is not stored, may be dropped. A role alone needs none: every chunk written since
+    /// the start has one.
     #[must_use]
     pub fn is_active(&self) -> bool {
-        self.role.is_some()
-            || !self.streams.is_empty()
-            || !self.commands.is_empty()
-            || self.disk.is_some()
+        !self.streams.is_empty() || !self.commands.is_empty() || self.disk.is_some()
     }
 
     /// Whether this server orders mutations of it, and at which version.

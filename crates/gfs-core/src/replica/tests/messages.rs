@@ -279,6 +279,14 @@ fn a_batch_is_answered_together_but_not_for_ever() {
 }
 
 #[test]
+fn a_role_alone_needs_no_ticks() {
+    let mut one = primary();
+    assert!(one.replica.is_active());
+    one.step(Event::Closed { stream: StreamId(1) });
+    assert!(one.replica.primary_at().is_some() && !one.replica.is_active());
+}
+
+#[test]
 fn a_serial_comes_once() {
     let mut one = tail();
     one.slice(1, slice(1, 0, b"abc"));

@@ -1,5 +1,6 @@
 //! Runs of a [`FileWriter`] in a cluster that fails in every way a seed can think of.
 
+mod batches;
 mod cluster;
 
 use super::*;

@@ -400,11 +400,10 @@ impl<P: Clone> Replica<P> {
     }
 
     /// What the master is told of it; of what the shell knows (suspect, damaged, fsynced, digest)
-    /// nothing is filled in. `None` when nothing is stored, or being created: what will be there
-    /// after a report belongs into it, or nobody would know of it.
+    /// nothing is filled in. `None` when nothing is stored.
     #[must_use]
     pub fn state(&self) -> Option<pb::ReplicaState> {
-        let Some((identity, header)) = &self.stored else { return self.state_in_the_making() };
+        let (identity, header) = self.stored.as_ref()?;
         Some(pb::ReplicaState {
             handle: self.handle,
             promised: header.promised,
@@ -422,8 +421,14 @@ impl<P: Clone> Replica<P> {
         })
     }
 
-    /// Complete at nothing yet.
-    fn state_in_the_making(&self) -> Option<pb::ReplicaState> {
+    /// What a report says of it: as [`Self::state`], and what is being created, complete at nothing
+    /// yet. It will be there after the report, and who commanded it may be gone: nobody else would
+    /// ever know of it.
+    #[must_use]
+    pub fn reported(&self) -> Option<pb::ReplicaState> {
+        if let Some(state) = self.state() {
+            return Some(state);
+        }
         let (identity, promised) = self.disk.as_ref()?.creates()?;
         Some(pb::ReplicaState {
             handle: self.handle,

@@ -6,7 +6,7 @@ use crate::network::{Node, StreamId};
 use crate::wire::Wire;
 use bytes::Bytes;
 use gfs_core::brain::Response;
-use gfs_core::replica::Event;
+use gfs_core::replica::{Event, Replica};
 use gfs_proto::v1 as pb;
 use gfs_types::{Crc, Millis, PROTOCOL_VERSION, ServerUuid};
 
@@ -171,8 +171,10 @@ impl Server {
 
     /// The pages of a report of everything.
     fn report(&self) -> Vec<pb::ReportRequest> {
-        let states: Vec<pb::ReplicaState> =
-            self.replicas.keys().filter_map(|handle| self.state_of(*handle, false)).collect();
+        let state = |(handle, replica): (&u64, &Replica<Bytes>)| {
+            self.state_of(*handle, false).or_else(|| replica.reported())
+        };
+        let states: Vec<pb::ReplicaState> = self.replicas.iter().filter_map(state).collect();
         let mut digest = Crc::default();
         for state in &states {
             for number in [state.handle, state.complete, state.promised] {

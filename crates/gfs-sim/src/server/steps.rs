@@ -159,7 +159,7 @@ impl Server {
     /// What the master is told of a replica.
     pub(super) fn state_of(&self, handle: u64, with_digest: bool) -> Option<pb::ReplicaState> {
         let mut state = self.replicas.get(&handle)?.state()?;
-        let Some(stored) = self.disk.chunks.get(&handle) else { return Some(state) };
+        let stored = self.disk.chunks.get(&handle)?;
         if with_digest {
             state.digest = digest(stored.header.length, &stored.sums());
         }

@@ -311,7 +311,10 @@ impl Chunks {
         }
         out.touched.push(handle);
         for member in &members {
-            self.send_grant(*member, handle, out);
+            if !self.send_grant(*member, handle, out) {
+                // Its session is another one than that in which it became equal.
+                self.grants_owed.insert((*member, handle));
+            }
         }
         if !left.is_empty() {
             let leaving = self.leaving.entry(handle).or_default();

@@ -43,16 +43,16 @@ fn a_primary_whose_role_ended_still_knows_what_was_acknowledged() {
 #[test]
 fn a_replica_in_the_making_is_reported() {
     let mut one = One::absent(1);
-    assert_eq!(one.replica.state(), None);
+    assert_eq!(one.replica.reported(), None);
     one.command(Body::Grant(grant(1, &[1, 2], 0)));
     // A master that knew nothing of it would never take it away.
-    let state = one.replica.state().unwrap();
+    let state = one.replica.reported().unwrap();
     assert_eq!((state.promised, state.complete, state.inode, state.lease), (1, 0, 7, false));
     one.disk(Err(disk_error()));
-    assert_eq!(one.replica.state(), None);
+    assert_eq!(one.replica.reported(), None);
     let clone = pb::Clone { version: 4, inode: 7, ..Default::default() };
     one.command(Body::Clone(clone));
-    let state = one.replica.state().unwrap();
+    let state = one.replica.reported().unwrap();
     assert_eq!((state.promised, state.complete, state.cloning), (0, 0, false));
     one.disk(Ok(()));
     assert!(one.replica.is_stored());

@@ -99,3 +99,29 @@ fn a_server_that_beats_and_does_not_hear_registers_again_and_burns_few_numbers()
     assert_eq!(world.answered, [(token, Ok(handle))]);
     assert!(world.write(handle, None));
 }
+
+#[test]
+fn who_answered_and_died_does_not_become_a_member() {
+    let mut world = World::new(4);
+    world.run(1_000);
+    let handle = world.create(3).unwrap();
+    world.settle();
+    assert!(world.write(handle, None));
+    let at = |number: &u32| world.hosts.iter().position(|h| h.number == *number).unwrap();
+    let members: Vec<usize> = world.records[&handle.0].members.iter().map(at).collect();
+    for at in &members[1..] {
+        world.hosts[*at].deaf = true;
+    }
+    world.recover(handle, &[], true);
+    world.settle();
+    // It has promised; the others take their time.
+    world.kill(members[0]);
+    world.run(1_000);
+    for at in &members[1..] {
+        world.hosts[*at].deaf = false;
+    }
+    world.run(5_000);
+    let dead = world.hosts[members[0]].number;
+    assert!(!world.records[&handle.0].members.contains(&dead));
+    assert_eq!(world.good(handle.0).len(), 3);
+}

@@ -99,7 +99,7 @@ impl Chunks {
         let mut states: BTreeMap<u64, pb::ReplicaState> =
             lock(&self.found).iter().map(|(handle, state)| (*handle, reported(state))).collect();
         for chunk in loaded {
-            match chunk.inner().state() {
+            match chunk.inner().reported() {
                 Some(state) => states.insert(chunk.handle, state),
                 None => states.remove(&chunk.handle),
             };
@@ -206,13 +206,21 @@ impl Chunk {
 impl Inner {
     /// What the master is told of the replica; `None` when there is none.
     pub(crate) fn state(&self) -> Option<pb::ReplicaState> {
-        let state = self.replica.state()?;
-        Some(pb::ReplicaState {
+        self.replica.state().map(|state| self.with_disk(state))
+    }
+
+    /// What a report says of it.
+    fn reported(&self) -> Option<pb::ReplicaState> {
+        self.replica.reported().map(|state| self.with_disk(state))
+    }
+
+    fn with_disk(&self, state: pb::ReplicaState) -> pb::ReplicaState {
+        pb::ReplicaState {
             suspect: self.suspect,
             fsynced_version: self.synced.version.0,
             fsynced_serial: self.synced.serial.0,
             ..state
-        })
+        }
     }
 }
 

@@ -112,7 +112,13 @@ impl Chunks {
             Purpose::DeleteGarbage => self.garbage_deleted(handle, number, outcome.err(), out),
             Purpose::DeleteStray => self.stray_deleted(now, handle, number, outcome.err()),
             Purpose::Verify => self.verified(now, handle, number, outcome, out),
-            Purpose::CancelClone | Purpose::Revoke => {}
+            Purpose::CancelClone => {
+                if let (Err(_), Some(state)) = (outcome, state) {
+                    // What the clone began is still there.
+                    self.found_stale(now, handle, number, state.complete, state.promised);
+                }
+            }
+            Purpose::Revoke => {}
         }
         self.settle(now, out);
     }

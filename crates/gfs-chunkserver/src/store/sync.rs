@@ -154,16 +154,12 @@ impl Chunk {
     }
 
     /// Starts to write back what was written since the last time.
-    fn start_writeback(&self, shared: &Shared, member: Membership) -> StoreResult<()> {
-        let range = self.with(shared, member, |open| {
-            let from = open.written_back;
-            let to = open.written;
-            if to <= from {
-                return Ok(None);
-            }
-            open.written_back = to;
-            Ok(Some((Arc::clone(&open.file), from, to)))
-        })?;
+    fn start_writeback(&self, shared: &Shared) -> StoreResult<()> {
+        let range = lock(&self.open).as_mut().and_then(|open| {
+            let (from, to) = (open.written_back, open.written);
+            open.written_back = to.max(from);
+            (from < to).then(|| (Arc::clone(&open.file), from, to))
+        });
         if let Some((file, from, to)) = range {
             file.start_writeback(u64::from(from), u64::from(to - from))
                 .map_err(|error| shared.disk_error("write back", self.handle, error))?;
@@ -178,12 +174,14 @@ const BATCH: usize = 128;
 /// From how many chunks on one sync of the file system is cheaper than one for each.
 const TOGETHER: usize = 8;
 
-/// One pass over the chunks that are not clean; `chunk` finds one by its handle. See
+/// One pass over the chunks that are not clean; `chunk` finds one by its handle, `open` only one
+/// whose file may be open. See
 /// [`super::Volume::background_sync`].
 pub(crate) fn background_pass(
     shared: &Shared,
     member: Membership,
     now: Millis,
+    open: impl Fn(ChunkHandle) -> Option<Arc<Chunk>>,
     chunk: impl Fn(ChunkHandle) -> Arc<Chunk>,
 ) -> SyncReport {
     let mut report = SyncReport::default();
@@ -193,19 +191,17 @@ pub(crate) fn background_pass(
     for batch in dirty.chunks(BATCH) {
         let mut due = Vec::with_capacity(batch.len());
         for handle in batch {
-            let chunk = chunk(*handle);
-            match chunk.background_step(shared, member, now) {
-                Ok(Step::Due(end)) => due.push((chunk, end)),
-                Ok(Step::Wait(bytes)) => unwritten += u64::from(bytes),
-                Err(error) => report.note(shared, *handle, Err(error)),
+            match background_step(shared, *handle, open(*handle).as_deref(), now) {
+                Step::Due(end) => due.push((chunk(*handle), end)),
+                Step::Wait(bytes) => unwritten += u64::from(bytes),
             }
         }
         sync_batch(shared, member, due, &mut report);
     }
     if unwritten >= WRITEBACK {
-        for handle in &dirty {
-            if let Err(error) = chunk(*handle).start_writeback(shared, member) {
-                report.note(shared, *handle, Err(error));
+        for chunk in dirty.iter().filter_map(|handle| open(*handle)) {
+            if let Err(error) = chunk.start_writeback(shared) {
+                report.note(shared, chunk.handle, Err(error));
             }
         }
     }
@@ -282,37 +278,40 @@ enum Step {
     Wait(u32),
 }
 
-impl Chunk {
-    /// Decides whether the chunk is to be synced now.
-    fn background_step(
-        &self,
-        shared: &Shared,
-        member: Membership,
-        now: Millis,
-    ) -> StoreResult<Step> {
-        let (activity, unwritten) = self.with(shared, member, |open| {
-            Ok((open.activity(), open.written.saturating_sub(open.written_back)))
-        })?;
-        let mut due = None;
-        if let Some(dirty) = lock(&shared.dirty).get_mut(&self.handle) {
-            match dirty.seen {
-                Some((seen, since)) if seen == activity => {
-                    due = (now.since(since) >= IDLE).then_some(End::Clean);
+/// Decides whether a chunk is to be synced now. One whose file was closed (`None`) has not changed
+/// since, nor is it opened for this.
+fn background_step(
+    shared: &Shared,
+    handle: ChunkHandle,
+    open: Option<&Chunk>,
+    now: Millis,
+) -> Step {
+    let open = open.and_then(|chunk| {
+        let open = lock(&chunk.open);
+        open.as_ref().map(|open| (open.activity(), open.written.saturating_sub(open.written_back)))
+    });
+    let unwritten = open.map_or(0, |(_, unwritten)| unwritten);
+    let mut due = None;
+    if let Some(dirty) = lock(&shared.dirty).get_mut(&handle) {
+        let before = dirty.seen.map_or(0, |(activity, _)| activity);
+        let activity = open.map_or(before, |(activity, _)| activity);
+        match dirty.seen {
+            Some((seen, since)) if seen == activity => {
+                due = (now.since(since) >= IDLE).then_some(End::Clean);
+            }
+            seen => {
+                dirty.seen = Some((activity, now));
+                if seen.is_none() {
+                    dirty.synced_at = now;
                 }
-                seen => {
-                    dirty.seen = Some((activity, now));
-                    if seen.is_none() {
-                        dirty.synced_at = now;
-                    }
-                    if now.since(dirty.synced_at) >= PROGRESS {
-                        dirty.synced_at = now;
-                        due = Some(End::Progress);
-                    }
+                if now.since(dirty.synced_at) >= PROGRESS {
+                    dirty.synced_at = now;
+                    due = Some(End::Progress);
                 }
             }
         }
-        Ok(due.map_or(Step::Wait(unwritten), Step::Due))
     }
+    due.map_or(Step::Wait(unwritten), Step::Due)
 }
 
 impl SyncReport {

@@ -423,14 +423,18 @@ impl Volume {
         report.dirty + report.failed
     }
 
-    /// To be called a few times a second with a monotonic time. Starts writeback of what was
-    /// written since the last call, in steps of 8 MiB; syncs chunks that nobody changed for 2 s and
+    /// To be called a few times a second with a monotonic time. Starts writeback once 1 GiB was
+    /// written and not written back; syncs chunks that nobody changed for 2 s and
     /// makes them clean; syncs those that are always written every 4 s. Not in a writer's call, so
     /// that no writer waits for the disk's queue. Blocks for as long as the disk takes; many chunks
     /// at once are synced by one sync of the whole file system.
     pub fn background_sync(&self, now: Millis) -> SyncReport {
         match self.member() {
-            Ok(member) => background_pass(&self.shared, member, now, |handle| self.chunk(handle)),
+            Ok(member) => {
+                let open =
+                    |handle| lock(&self.open).chunks.get(&handle).map(|(c, _)| Arc::clone(c));
+                background_pass(&self.shared, member, now, open, |handle| self.chunk(handle))
+            }
             Err(_) => SyncReport::default(), // no cluster, so no chunks
         }
     }

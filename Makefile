@@ -26,6 +26,9 @@ build: prepare ## compile everything: binaries, tests, demo, benchmark
 .PHONY: test
 test: build ## run every test, against the real binaries where processes are needed
 	$(CARGO) test --release --workspace --no-fail-fast
+	@# With rules of the protocol broken on purpose: every one must be noticed.
+	$(CARGO) test --release -p gfs-core --features planted-mistakes
+	$(CARGO) test --release -p gfs-sim --features planted-mistakes --test planted_mistakes
 
 .PHONY: demo
 demo: build ## store real files, kill servers while they are written and read, watch it heal

@@ -20,5 +20,5 @@ pub use meter::{Meter, Stall, Stream};
 pub use screen::Screen;
 pub use stage::Stage;
 pub use transfer::{get_tree, put_tree};
-pub use verdict::{Verdict, seconds};
+pub use verdict::{Outcome, Verdict, seconds};
 pub use watch::Watch;

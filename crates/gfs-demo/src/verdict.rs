@@ -7,8 +7,19 @@ use std::time::Duration;
 #[derive(Debug, Default)]
 pub struct Verdict {
     rows: Vec<Row>,
-    /// What came too late is told, and does not count as a failure.
-    times_are_told: bool,
+    /// How many of the claims that did not hold came true, but too late.
+    late: usize,
+}
+
+/// What a run came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Every claim held.
+    Held,
+    /// Nothing was wrong, lost or missing, but something came too late.
+    Late,
+    /// Something else did not hold.
+    Failed,
 }
 
 #[derive(Debug)]
@@ -19,13 +30,6 @@ struct Row {
 }
 
 impl Verdict {
-    /// A verdict in which deadlines are told and judged no more: for machines that others use at
-    /// the same time. What *never* came is a failure all the same.
-    #[must_use]
-    pub fn telling_times() -> Self {
-        Self { times_are_told: true, ..Self::default() }
-    }
-
     /// Something worth telling that claims nothing.
     pub fn note(&mut self, what: impl Into<String>, seen: impl Into<String>) {
         self.rows.push(Row { claim: what.into(), seen: seen.into(), holds: None });
@@ -41,17 +45,24 @@ impl Verdict {
         let claim = format!("{what} < {} s", limit.as_secs_f64());
         let seen = took.map_or_else(|| "never".to_owned(), seconds);
         let in_time = took.is_some_and(|took| took < limit);
-        if self.times_are_told && !in_time && took.is_some() {
-            self.note(claim, format!("{seen} (LATE)"));
-        } else {
-            self.claim(claim, seen, in_time);
-        }
+        self.late += usize::from(took.is_some() && !in_time);
+        self.claim(claim, seen, in_time);
     }
 
     /// How many claims did not hold.
     #[must_use]
     pub fn failures(&self) -> usize {
         self.rows.iter().filter(|row| row.holds == Some(false)).count()
+    }
+
+    /// What it comes to.
+    #[must_use]
+    pub fn outcome(&self) -> Outcome {
+        match self.failures() {
+            0 => Outcome::Held,
+            count if count == self.late => Outcome::Late,
+            _ => Outcome::Failed,
+        }
     }
 
     /// The table.
@@ -105,12 +116,18 @@ mod tests {
     }
 
     #[test]
-    fn told_times_are_told_but_what_never_came_fails() {
-        let mut verdict = Verdict::telling_times();
-        verdict.within("full redundancy", Some(Duration::from_secs(6)), Duration::from_secs(5));
-        assert_eq!(verdict.failures(), 0);
-        assert!(verdict.table().contains("6.00 s (LATE)"));
-        verdict.within("detected", None, Duration::from_secs(1));
-        assert_eq!(verdict.failures(), 1);
+    fn late_is_not_the_same_as_wrong_or_never() {
+        let limit = Duration::from_secs(5);
+        let mut verdict = Verdict::default();
+        verdict.within("full redundancy", Some(Duration::from_secs(4)), limit);
+        assert_eq!(verdict.outcome(), Outcome::Held);
+        verdict.within("full redundancy", Some(Duration::from_secs(6)), limit);
+        assert_eq!(verdict.outcome(), Outcome::Late);
+        verdict.within("detected", None, limit);
+        assert_eq!(verdict.outcome(), Outcome::Failed);
+        let mut verdict = Verdict::default();
+        verdict.within("full redundancy", Some(Duration::from_secs(6)), limit);
+        verdict.claim("content is equal", "no", false);
+        assert_eq!(verdict.outcome(), Outcome::Failed);
     }
 }

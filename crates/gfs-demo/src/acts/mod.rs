@@ -14,19 +14,18 @@ use anyhow::Context as _;
 use crate::corpus::Corpus;
 use crate::screen::Screen;
 use crate::stage::Stage;
-use crate::verdict::{Verdict, seconds};
+use crate::verdict::{Outcome, seconds};
 
 /// An act may take at most this long; each wait within has a limit of its own.
 const ACT: Duration = Duration::from_secs(120);
 /// What all of it may take.
 const ALL: Duration = Duration::from_secs(180);
 
-/// Plays all acts on a fresh cluster in `directory` and prints the table. Returns how many claims
-/// did not hold.
+/// Plays all acts on a fresh cluster in `directory`, prints the table, and says what it comes to.
 ///
 /// # Errors
 /// Where it could not be played to the end.
-pub async fn run(directory: &Path, screen: &Screen, tell_times: bool) -> anyhow::Result<usize> {
+pub async fn run(directory: &Path, screen: &Screen) -> anyhow::Result<Outcome> {
     screen.title("A file system whose servers die while you watch");
     let corpus =
         tokio::task::spawn_blocking(Corpus::choose).await.context("choosing panicked")??;
@@ -39,9 +38,6 @@ pub async fn run(directory: &Path, screen: &Screen, tell_times: bool) -> anyhow:
     screen.say(&format!("the largest is {} with {} MB", largest.name, largest.bytes / 1_000_000));
     let corpus = Arc::new(corpus);
     let mut stage = Stage::set(directory, screen, Arc::clone(&corpus)).await?;
-    if tell_times {
-        stage.verdict = Verdict::telling_times();
-    }
     screen.say(&format!(
         "cluster: a master and {} chunkservers; look on with: kubectl-gfs --endpoint {} status",
         stage.cluster.servers().count(),
@@ -61,17 +57,17 @@ pub async fn run(directory: &Path, screen: &Screen, tell_times: bool) -> anyhow:
     stage.verdict.claim(format!("all of it < {} s", ALL.as_secs()), seconds(took), took < ALL);
     screen.title("What was claimed, and what was seen");
     screen.line(stage.verdict.table().trim_end());
-    let failures = stage.verdict.failures();
     screen.line("");
-    screen.line(&match failures {
+    screen.line(&match stage.verdict.failures() {
         0 => "All of it held.".to_owned(),
         1 => "1 claim did NOT hold.".to_owned(),
         count => format!("{count} claims did NOT hold."),
     });
+    let outcome = stage.verdict.outcome();
     // Its servers' leaving is no news.
     drop(stage.watch);
     tokio::task::block_in_place(|| stage.cluster.shutdown())?;
-    Ok(failures)
+    Ok(outcome)
 }
 
 async fn play(stage: &mut Stage<'_>) -> anyhow::Result<()> {

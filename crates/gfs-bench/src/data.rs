@@ -188,10 +188,13 @@ pub(crate) async fn sequential(
     for _ in 0..load.rounds {
         load.warmth.touch(touched)?;
         raw_writes.push(chain.write(count, each)?);
+        // Reads are not to compete with the writing back of what was just written.
+        rustix::fs::sync();
         raw_reads.push(chain.read(count, each)?);
         chain.remove(count)?;
         load.warmth.touch(touched)?;
         writes.push(write(bench, &clients, each).await?);
+        rustix::fs::sync();
         reads.push(read(bench, &clients, each).await?);
         remove(bench, count).await?;
     }

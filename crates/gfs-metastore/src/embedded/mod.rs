@@ -51,7 +51,7 @@ impl Default for EmbeddedOptions {
                 max_value_bytes: Limits::ETCD.max_value_bytes,
                 max_key_bytes: Limits::ETCD.max_key_bytes,
             },
-            cache_bytes: 64 * 1024 * 1024,
+            cache_bytes: 16 * 1024 * 1024,
             reserve_bytes: 32 * 1024 * 1024,
             quota_bytes: None,
         }

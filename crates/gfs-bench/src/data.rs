@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use bytes::Bytes;
-use gfs_client::Client;
+use gfs_client::{Client, RemoveOptions};
 
 use crate::cluster::Bench;
 use crate::raw::{Rate, RawChain};
@@ -66,7 +66,8 @@ async fn read(bench: &Bench, clients: &[Client], bytes: u64) -> anyhow::Result<R
 /// Removes the files, and waits until their chunks are gone from the disks.
 async fn remove(bench: &Bench, clients: usize) -> anyhow::Result<()> {
     for number in 0..clients {
-        bench.client.remove(&format!("/bench-{number}")).await?;
+        let options = RemoveOptions { skip_trash: true, ..RemoveOptions::default() };
+        bench.client.remove_with(&format!("/bench-{number}"), options).await?;
     }
     // Collection is lazy; the pages must be free again before the next round.
     let begun = Instant::now();

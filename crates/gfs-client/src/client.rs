@@ -13,7 +13,7 @@ use rand::Rng as _;
 
 use crate::error::{Error, Result};
 use crate::masters::Masters;
-use crate::options::ClientOptions;
+use crate::options::{ClientOptions, RemoveOptions};
 use crate::write::Buffers;
 
 /// A client of one cluster. Cheap to clone; clones share connections and caches.
@@ -56,6 +56,8 @@ macro_rules! ask {
         })
     }};
 }
+
+pub(crate) use ask;
 
 impl Client {
     /// Connects to a cluster through any of its masters' addresses (`host:port`).
@@ -299,7 +301,8 @@ impl Client {
     }
 
     /// Renames a file or directory, atomically, also across directories. With `replace` a file (or
-    /// an empty directory, by a directory) that has the new name gives way, else it is an error.
+    /// an empty directory, by a directory) that has the new name gives way (into the trash, like
+    /// what is removed), else it is an error.
     ///
     /// # Errors
     /// `NOT_FOUND`, `ALREADY_EXISTS`, `INVALID_ARGUMENT` for a directory into its own subtree.
@@ -321,32 +324,39 @@ impl Client {
         required(response.attributes, "rename", from.as_str())
     }
 
-    /// Removes a file or an empty directory.
+    /// Removes a file or an empty directory. It goes into the trash for the cluster's trash period,
+    /// and can be [restored](Self::restore_trash) until then. A client that is writing the file
+    /// cannot go on; what it had acknowledged stays with the file.
     ///
     /// # Errors
     /// `NOT_FOUND`, `NOT_EMPTY`.
     pub async fn remove(&self, path: &str) -> Result<u64> {
-        self.remove_from(path, false).await
+        self.remove_with(path, RemoveOptions::default()).await
     }
 
-    /// Removes a file, or a directory with all that is in it. Returns how many files and
-    /// directories that were.
+    /// Removes a file, or a directory with all that is in it, as one entry of the trash. Returns how
+    /// many files and directories that were.
     ///
     /// # Errors
     /// `NOT_FOUND`.
     pub async fn remove_all(&self, path: &str) -> Result<u64> {
-        self.remove_from(path, true).await
+        let options = RemoveOptions { recursive: true, ..RemoveOptions::default() };
+        self.remove_with(path, options).await
     }
 
-    async fn remove_from(&self, path: &str, recursive: bool) -> Result<u64> {
+    /// [`remove`](Self::remove), with options. Returns how many files and directories that were.
+    ///
+    /// # Errors
+    /// `NOT_FOUND`, `NOT_EMPTY`.
+    pub async fn remove_with(&self, path: &str, options: RemoveOptions) -> Result<u64> {
         let path = parsed(path, "remove")?;
         let mutation = self.inner.masters.mutation();
         let request = pb::RemoveRequest {
             header: Some(mutation.header.clone()),
             path: path.to_string(),
             inode: 0,
-            recursive,
-            skip_trash: false,
+            recursive: options.recursive,
+            skip_trash: options.skip_trash,
         };
         let response = ask!(self, MetadataClient, remove, request)
             .await

@@ -85,7 +85,7 @@ impl Error {
             E::WrongCluster => "the endpoint belongs to another cluster than the one asked for",
             E::WrongProtocol => "use a client of the cluster's release",
             E::TooFewServers => "start more chunkservers, or ask for fewer copies",
-            E::NoSpace => "remove something, or add chunkservers",
+            E::NoSpace => "remove something, empty the trash, or add chunkservers",
             E::Corrupt => "try again: damaged copies are repaired from good ones",
             E::DataLost => "bring back the servers that hold the other copies, or restore a backup",
             E::Sealed => "open the file again to go on",

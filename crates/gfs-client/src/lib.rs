@@ -19,6 +19,7 @@ mod open;
 mod options;
 mod read;
 mod sink;
+mod trash;
 mod write;
 
 pub use client::{Client, Page};
@@ -27,4 +28,5 @@ pub use file::File;
 pub use gfs_proto::v1 as proto;
 pub use gfs_types::{ErrorCode, GfsPath};
 pub use open::CreateOptions;
-pub use options::ClientOptions;
+pub use options::{ClientOptions, RemoveOptions};
+pub use trash::Trash;

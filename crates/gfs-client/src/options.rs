@@ -45,3 +45,12 @@ impl Default for ClientOptions {
         }
     }
 }
+
+/// How something is removed; [`Default`]: a file or an empty directory, into the trash.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RemoveOptions {
+    /// A directory with all that is in it.
+    pub recursive: bool,
+    /// Gone for good, its space given back at once, instead of into the trash.
+    pub skip_trash: bool,
+}

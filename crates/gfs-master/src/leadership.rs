@@ -11,7 +11,7 @@ use gfs_core::brain::{BrainConfig, Event, Loader, Now, Term as BrainTerm};
 use gfs_metastore::{EmbeddedOptions, EmbeddedStore, Leadership, MetaStore, StoreError};
 use gfs_process::{Clock, Metrics, Process, Random, Shutdown, Tasks};
 use gfs_transport::{Accepted, Config as TransportConfig, Server, tcp_incoming};
-use gfs_types::{ClusterId, Epoch, Geometry};
+use gfs_types::{ClusterId, Epoch, Geometry, Millis};
 use rand::Rng as _;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -43,6 +43,8 @@ pub struct MasterConfig {
     pub cluster_id: Option<String>,
     /// Copies of files whose directories do not say, for a new cluster: 1 to 8.
     pub copies: u8,
+    /// How long removed files stay in the trash, zero for not at all; `None`: as the cluster has it.
+    pub trash_period: Option<Duration>,
 }
 
 /// What a master is made of; tests give their own.
@@ -93,6 +95,9 @@ impl Master {
                 geometry,
                 default_copies: config.copies,
                 min_copies: config.copies.min(2),
+                trash_period: config
+                    .trash_period
+                    .map(|period| Millis(u64::try_from(period.as_millis()).unwrap_or(u64::MAX))),
                 master_addresses: vec![address.to_owned()],
                 ..BrainConfig::default()
             },

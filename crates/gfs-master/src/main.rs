@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 use gfs_master::{Master, MasterConfig};
@@ -47,6 +48,12 @@ struct Flags {
     #[arg(long, env = "GFS_COPIES", value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=8))]
     copies: u8,
 
+    /// Seconds that removed files stay in the trash; 0: they are gone at once. Kept with the cluster
+    /// (86400, when it is new and nothing is said here); a new value holds for what is removed from
+    /// then on
+    #[arg(long, env = "GFS_TRASH_PERIOD", value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(..=315_360_000))]
+    trash_period: Option<u64>,
+
     #[command(flatten)]
     process: ProcessFlags,
 }
@@ -68,6 +75,7 @@ fn main() -> ExitCode {
             chunk_size: flags.chunk_size,
             cluster_id: flags.cluster_id,
             copies: flags.copies,
+            trash_period: flags.trash_period.map(Duration::from_secs),
         };
         let shutdown = process.shutdown.clone();
         process.tasks.essential("memory", async move {

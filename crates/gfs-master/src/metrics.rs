@@ -30,6 +30,7 @@ pub(crate) struct CommitMetrics {
 #[derive(Clone)]
 pub(crate) struct ClusterMetrics {
     pub(crate) files: Gauge,
+    pub(crate) trash: gfs_process::Labelled<1, Gauge>,
     pub(crate) chunks: gfs_process::Labelled<1, Gauge>,
     pub(crate) servers: gfs_process::Labelled<1, Gauge>,
     pub(crate) incidents: Gauge,
@@ -66,7 +67,15 @@ impl MasterMetrics {
             },
             leading: metrics.gauge("gfs_master_leading", "1 while this master leads"),
             cluster: ClusterMetrics {
-                files: metrics.gauge("gfs_master_files", "Files in the namespace"),
+                files: metrics.gauge(
+                    "gfs_master_files",
+                    "Files in the namespace, without those in the trash",
+                ),
+                trash: metrics.gauges(
+                    "gfs_master_trash",
+                    "What is in the trash: entries, files, directories",
+                    ["of"],
+                ),
                 chunks: metrics.gauges(
                     "gfs_master_chunks",
                     "Chunks by health: total, full, under_replicated, endangered, unavailable, \
@@ -87,7 +96,8 @@ impl MasterMetrics {
                 ),
                 bytes: metrics.gauges(
                     "gfs_master_bytes",
-                    "Bytes: total and free on all servers, logical of all files",
+                    "Bytes: total and free on all servers, logical of all files, trash of those in \
+                     the trash",
                     ["of"],
                 ),
             },
@@ -116,6 +126,9 @@ impl ClusterMetrics {
             gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
         };
         set(self.files.clone(), status.files);
+        set(self.trash.with(["entries"]), status.trash_entries);
+        set(self.trash.with(["files"]), status.trash_files);
+        set(self.trash.with(["directories"]), status.trash_directories);
         let health = status.chunks.unwrap_or_default();
         for (name, value) in [
             ("total", health.total),
@@ -152,5 +165,6 @@ impl ClusterMetrics {
         set(self.bytes.with(["total"]), status.total_bytes);
         set(self.bytes.with(["free"]), status.free_bytes);
         set(self.bytes.with(["logical"]), status.logical_bytes);
+        set(self.bytes.with(["trash"]), status.trash_bytes);
     }
 }

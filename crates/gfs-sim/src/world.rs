@@ -14,7 +14,7 @@ use crate::steps::Steps;
 use gfs_core::brain::BrainConfig;
 use gfs_core::mistakes::Mistakes;
 use gfs_core::{reader, writer};
-use gfs_types::{ClusterId, Geometry};
+use gfs_types::{ClusterId, Geometry, Millis};
 use std::collections::{BTreeMap, VecDeque};
 
 /// What waits for a process that is stopped.
@@ -55,6 +55,8 @@ impl World {
             default_copies: scenario.copies,
             master_addresses: vec!["master:1".to_owned()],
             mistakes,
+            // Half of the clusters have a trash, from which things go in the course of the run.
+            trash_period: Some(Millis(if seed.is_multiple_of(2) { 3_000 } else { 0 })),
             ..BrainConfig::default()
         };
         let mut world = Self {

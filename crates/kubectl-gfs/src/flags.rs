@@ -75,8 +75,10 @@ pub(crate) enum Verb {
     Cat(Cat),
     /// Rename a file or directory, or move it into another directory
     Mv(Mv),
-    /// Remove files or directories
+    /// Remove files or directories: into the trash, from which they can be restored for a while
     Rm(Rm),
+    /// Look at what was removed, restore it, or give it up
+    Trash(Trash),
     /// Show where the chunks of a file are
     Locate(OnePath),
     /// Show the health of the cluster: servers, chunks, incidents
@@ -204,9 +206,54 @@ pub(crate) struct Rm {
     /// Do not ask, and do not mind what is not there
     #[arg(short, long)]
     pub(crate) force: bool,
+    /// For good, not into the trash
+    #[arg(long)]
+    pub(crate) skip_trash: bool,
     /// Files or directories
     #[arg(required = true)]
     pub(crate) paths: Vec<String>,
+}
+
+#[derive(Args)]
+pub(crate) struct Trash {
+    #[command(subcommand)]
+    pub(crate) verb: TrashVerb,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum TrashVerb {
+    /// Show what was removed and can be restored
+    List,
+    /// Bring back what was removed, whole: to the path it had, or another
+    Restore(Restore),
+    /// Give up what was removed, for good
+    Empty(Empty),
+}
+
+#[derive(Args)]
+#[command(after_help = "Examples:
+  kubectl gfs trash restore /models/2026-11
+  kubectl gfs trash restore 4711 --to /models/rescued
+
+What one rm removed is restored as a whole; missing parent directories are made; a name that exists
+is never replaced.")]
+pub(crate) struct Restore {
+    /// The path it had (of several removed from there, the last), or its inode as `list` shows it
+    #[arg(value_name = "PATH|INODE")]
+    pub(crate) entry: String,
+    /// Where to, instead of where it was
+    #[arg(long, value_name = "PATH")]
+    pub(crate) to: Option<String>,
+}
+
+#[derive(Args)]
+pub(crate) struct Empty {
+    /// Do not ask
+    #[arg(short, long)]
+    pub(crate) force: bool,
+    /// Only this: the path it had (of several removed from there, the last), or its inode
+    #[arg(value_name = "PATH|INODE")]
+    pub(crate) entry: Option<String>,
 }
 
 #[derive(Args)]

@@ -7,12 +7,15 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, bail};
 use bytes::{Bytes, BytesMut};
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
-use gfs_client::{Client, File};
+use gfs_client::{Client, File, RemoveOptions};
 
 use crate::progress::Progress;
 
 /// Read and written at a time: a whole slice.
 const PIECE: usize = 1 << 20;
+
+/// What was not complete is nothing for the trash.
+const AT_ONCE: RemoveOptions = RemoveOptions { recursive: false, skip_trash: true };
 
 /// Stores what a reader has under `target`. The name appears when the file is complete: until then
 /// it is written under a hidden name beside it.
@@ -27,7 +30,7 @@ pub(crate) async fn store(
     let mut file = match client.create(&hidden).await {
         Err(error) if error.code() == gfs_types::ErrorCode::AlreadyExists => {
             // Left behind by an interrupted put of the same file.
-            client.remove(&hidden).await?;
+            client.remove_with(&hidden, AT_ONCE).await?;
             client.create(&hidden).await?
         }
         created => created?,
@@ -46,7 +49,7 @@ pub(crate) async fn store(
             return Err(error);
         }
     };
-    let _ = client.remove(&hidden).await;
+    let _ = client.remove_with(&hidden, AT_ONCE).await;
     written
 }
 

@@ -27,6 +27,9 @@ pub struct BrainConfig {
     pub default_copies: u8,
     /// Copies below which nothing is acknowledged, of a fresh cluster; at most `default_copies`.
     pub min_copies: u8,
+    /// How long what is removed stays in the trash, 0 for not at all. `None`: as the cluster has it,
+    /// 24 h in a fresh one. Holds for what is removed from now on.
+    pub trash_period: Option<Millis>,
     /// gRPC addresses of all masters, this one first: what Connect tells.
     pub master_addresses: Vec<String>,
     /// How often chunkservers beat.
@@ -49,6 +52,7 @@ impl Default for BrainConfig {
             geometry: Geometry::default(),
             default_copies: 3,
             min_copies: 2,
+            trash_period: None,
             master_addresses: Vec::new(),
             heartbeat: Millis(250),
             stale_read_limit: Millis(10_000),
@@ -81,6 +85,8 @@ pub struct Limits {
     pub removed_per_commit: usize,
     /// Such commits per tick.
     pub removals_per_tick: usize,
+    /// Entries of the trash; one more makes the first to expire go before its time.
+    pub trash_entries: usize,
     /// Inodes an fsck looks at per step.
     pub fsck_per_step: usize,
 }
@@ -97,6 +103,7 @@ impl Default for Limits {
             longest_wait: Millis(60_000),
             removed_per_commit: 40,
             removals_per_tick: 25,
+            trash_entries: 1_000_000,
             fsck_per_step: 20_000,
         }
     }

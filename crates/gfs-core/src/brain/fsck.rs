@@ -25,6 +25,7 @@ pub(crate) struct FsckJob {
     cursor: InodeId,
     files: u64,
     directories: u64,
+    trash_files: u64,
     problems: Vec<pb::FsckProblem>,
     count: u64,
 }
@@ -44,6 +45,7 @@ impl FsckJob {
             cursor: InodeId(0),
             files: 0,
             directories: 0,
+            trash_files: 0,
             problems: Vec::new(),
             count: 0,
         }
@@ -88,15 +90,18 @@ impl Brain {
                 next = Some(inode);
                 break;
             }
-            if !self.namespace.is_within(inode, asked.root, |_| {}) {
+            let in_trash = asked.root == ROOT_INODE
+                && self.trash.len() > 0
+                && self.namespace.is_in_trash(inode);
+            if !in_trash && !self.namespace.is_within(inode, asked.root, |_| {}) {
                 continue;
             }
             match &node.body {
                 Body::Directory(_) => {
-                    job.directories += u64::from(inode != ROOT_INODE);
+                    job.directories += u64::from(inode != ROOT_INODE && !in_trash);
                 }
                 Body::File(_) => {
-                    job.files += 1;
+                    *(if in_trash { &mut job.trash_files } else { &mut job.files }) += 1;
                     if let Some(text) = self.fault_of(inode, node) {
                         job.count += 1;
                         if job.problems.len() < asked.limit {
@@ -177,6 +182,7 @@ impl Brain {
         let response = Response::Fsck(pb::FsckResponse {
             files: job.files,
             directories: job.directories,
+            trash_files: job.trash_files,
             chunks: Some(self.chunks.health()),
             problems: job.problems,
             problem_count: job.count,

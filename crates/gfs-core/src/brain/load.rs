@@ -14,10 +14,11 @@ use thiserror::Error;
 use super::chunks::{ChunkInfo, Chunks, ChunksConfig};
 use super::config::{BrainConfig, Term};
 use super::journal::Journal;
-use super::namespace::{Body, Directory, File, Namespace, Node, ORPHANAGE};
+use super::namespace::{Body, Directory, File, Namespace, Node, ORPHANAGE, trash_name};
 use super::outcomes::Outcomes;
 use super::records::{EXTENTS_PER_PAGE, FORMAT, Key};
 use super::step::Brain;
+use super::trash::{DEFAULT_PERIOD, Trash, Trashed};
 use super::work::Work;
 use super::writers::Writing;
 use super::{Effect, Now};
@@ -77,6 +78,7 @@ pub struct Loader {
     cluster: Option<pb::ClusterRecord>,
     nodes: Vec<(InodeId, Node)>,
     files: Vec<(InodeId, Loaded)>,
+    trash: Vec<(InodeId, pb::TrashRecord)>,
     pages: BTreeMap<(InodeId, u32), pb::ExtentPage>,
     servers: Vec<(ServerNumber, pb::ServerRecord)>,
     garbage: Vec<(ChunkHandle, pb::GarbageRecord)>,
@@ -101,6 +103,7 @@ impl Loader {
             cluster: None,
             nodes: Vec::new(),
             files: Vec::new(),
+            trash: Vec::new(),
             pages: BTreeMap::new(),
             servers: Vec::new(),
             garbage: Vec::new(),
@@ -182,6 +185,13 @@ impl Loader {
                 return Err(format!("inode {parent} is no directory"));
             }
         }
+        let is_trash = parent == ORPHANAGE && name == trash_name(inode);
+        if is_trash != record.trash.is_some() {
+            return Err("it is in the trash by its name or by its record, not by both".into());
+        }
+        if let Some(trash) = record.trash {
+            self.trash.push((inode, trash));
+        }
         let copies = |copies: u32| match u8::try_from(copies) {
             Ok(copies) if copies <= 8 => Ok(copies),
             _ => Err(format!("{copies} copies")),
@@ -228,14 +238,14 @@ impl Loader {
         Ok(())
     }
 
-    /// Makes the brain. Of an empty store it makes a new cluster: the commit that creates it is
-    /// then in `out`, and no call is answered before it is durable.
+    /// Makes the brain. Of an empty store it makes a new cluster, and a cluster of another trash
+    /// period than configured gets that one: the commit that says so is then in `out`, and no call is answered before it is durable.
     ///
     /// # Errors
     /// If the records contradict each other.
     pub fn finish(mut self, now: Now, out: &mut Vec<Effect>) -> Result<Brain, LoadError> {
         let fresh = self.cluster.is_none();
-        let cluster = match self.cluster.take() {
+        let mut cluster = match self.cluster.take() {
             Some(cluster) => cluster,
             None if self.is_empty() => self.fresh_cluster(now)?,
             None => return Err(corrupt("cluster", "it is missing")),
@@ -266,6 +276,18 @@ impl Loader {
         let nodes = std::mem::take(&mut self.nodes);
         let mut namespace = Namespace::load(cluster.created_at, nodes)
             .map_err(|reason| corrupt("directories", reason))?;
+        let mut trash = Trash::default();
+        for (inode, record) in std::mem::take(&mut self.trash) {
+            let files = namespace.files_in(inode);
+            let trashed = Trashed {
+                path: record.path.into(),
+                deleted_at: record.deleted_at,
+                expires_at: record.expires_at,
+                files,
+                directories: namespace.weight(inode) - files,
+            };
+            trash.insert(inode, trashed);
+        }
         let mut writers = BTreeMap::new();
         for (inode, loaded) in std::mem::take(&mut self.files) {
             self.file(inode, loaded, now, &cluster, &mut namespace, &mut chunks, &mut writers)?;
@@ -279,6 +301,11 @@ impl Loader {
         for (client, record) in self.clients {
             outcomes.load(client, record, limit, now.mono);
         }
+        let period = self.config.trash_period.map(|period| period.0);
+        let other_period = period.is_some() && cluster.trash_period_ms != period;
+        if other_period {
+            cluster.trash_period_ms = period;
+        }
         chunks.started(now, self.term.epoch.0, self.term.commit_sequence.0, cluster.rollback_mode);
         let mut brain = Brain {
             config: self.config,
@@ -288,6 +315,7 @@ impl Loader {
             cluster,
             counters: self.counters,
             namespace,
+            trash,
             chunks,
             journal: Journal::default(),
             outcomes,
@@ -300,11 +328,13 @@ impl Loader {
             floor: Default::default(),
             work: Work::default(),
         };
-        if fresh {
+        if fresh || other_period {
             let mut work = Work::default();
             work.begin(now, brain.floor);
             work.cluster = true;
-            work.entry(ROOT_INODE);
+            if fresh {
+                work.entry(ROOT_INODE);
+            }
             brain.flush(&mut work, usize::MAX, out);
             brain.floor = brain.journal.last();
         }
@@ -341,6 +371,7 @@ impl Loader {
             rollback_mode: false,
             default_copies: copies,
             min_copies: least,
+            trash_period_ms: Some(config.trash_period.unwrap_or(DEFAULT_PERIOD).0),
         })
     }
 

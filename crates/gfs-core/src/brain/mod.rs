@@ -17,7 +17,8 @@
 //! | `calls` | the calls of clients, one module for each kind |
 //! | `outcomes` | what became of operations, so that a repeat changes nothing |
 //! | `writers` | who may write a file, and calls that wait for a version change |
-//! | `takedown` | taking down what was removed, a little at a time |
+//! | `trash` | what was removed and can be brought back |
+//! | `takedown` | taking down what was removed for good, a little at a time |
 //! | `fsck`, `status` | what people ask for |
 //! | [`chunks`] | chunk table, servers, version changes, detector, repair |
 
@@ -33,6 +34,7 @@ mod records;
 mod status;
 mod step;
 mod takedown;
+mod trash;
 mod work;
 mod writers;
 
@@ -85,6 +87,9 @@ pub enum Request {
     Close(pb::CloseRequest),
     Rename(pb::RenameRequest),
     Remove(pb::RemoveRequest),
+    ListTrash(pb::ListTrashRequest),
+    RestoreTrash(pb::RestoreTrashRequest),
+    EmptyTrash(pb::EmptyTrashRequest),
     ReportDamage(pb::ReportDamageRequest),
     Status(pb::StatusRequest),
     ListServers(pb::ListServersRequest),
@@ -110,6 +115,9 @@ pub enum Response {
     Close(pb::CloseResponse),
     Rename(pb::RenameResponse),
     Remove(pb::RemoveResponse),
+    ListTrash(pb::ListTrashResponse),
+    RestoreTrash(pb::RestoreTrashResponse),
+    EmptyTrash(pb::EmptyTrashResponse),
     ReportDamage(pb::ReportDamageResponse),
     Status(pb::StatusResponse),
     ListServers(pb::ListServersResponse),

@@ -16,25 +16,32 @@ pub(crate) struct LogicalBytes {
     known: u64,
     cursor: InodeId,
     sum: u64,
+    /// The same of files in the trash, which are not in the others.
+    trash_known: u64,
+    trash_sum: u64,
 }
 
 impl Brain {
     /// Counts the bytes of some more files.
     pub(super) fn count_bytes(&mut self) {
         let mut files = self.namespace.iter_from(self.logical.cursor);
-        let sum: u64 = files
-            .by_ref()
-            .take(COUNTED_PER_TICK)
-            .filter_map(|(_, node)| node.file())
-            .map(|file| self.length_of(file))
-            .sum();
+        let (mut sum, mut trash_sum) = (0, 0);
+        for (inode, node) in files.by_ref().take(COUNTED_PER_TICK) {
+            let Some(file) = node.file() else { continue };
+            if self.trash.len() > 0 && self.namespace.is_in_trash(inode) {
+                trash_sum += self.length_of(file);
+            } else {
+                sum += self.length_of(file);
+            }
+        }
         let next = files.next().map(|(inode, _)| inode);
         self.logical.sum += sum;
+        self.logical.trash_sum += trash_sum;
         match next {
             Some(next) => self.logical.cursor = next,
             None => {
-                let known = self.logical.sum;
-                self.logical = LogicalBytes { known, ..LogicalBytes::default() };
+                let LogicalBytes { sum: known, trash_sum: trash_known, .. } = self.logical;
+                self.logical = LogicalBytes { known, trash_known, ..LogicalBytes::default() };
             }
         }
     }
@@ -49,8 +56,8 @@ impl Brain {
             commit_sequence: self.commit_sequence.0,
             leader: self.config.master_addresses.first().cloned().unwrap_or_default(),
             phase: self.chunks.phase().unwrap_or_else(|| "serving".into()),
-            files: self.namespace.files(),
-            directories: self.namespace.directories(),
+            files: self.namespace.files() - self.trash.files(),
+            directories: self.namespace.directories() - self.trash.directories(),
             chunks: Some(self.chunks.health()),
             total_bytes,
             free_bytes,
@@ -61,6 +68,11 @@ impl Brain {
             chunk_size: self.geometry.chunk_size(),
             leading_ms: work.now.mono.since(self.began).0,
             memory_bytes: 0,
+            trash_entries: self.trash.len() as u64,
+            trash_files: self.trash.files(),
+            trash_directories: self.trash.directories(),
+            trash_bytes: self.logical.trash_known,
+            trash_period_ms: self.trash_period().0,
         }
     }
 

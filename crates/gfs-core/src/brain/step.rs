@@ -16,6 +16,7 @@ use super::namespace::{Body, Namespace};
 use super::outcomes::Outcomes;
 use super::records;
 use super::status::LogicalBytes;
+use super::trash::Trash;
 use super::work::Work;
 use super::writers::{Waiting, Writing};
 use super::{Effect, Event, Now, Ordinal, Token};
@@ -34,6 +35,7 @@ pub struct Brain {
     pub(super) cluster: pb::ClusterRecord,
     pub(super) counters: pb::Counters,
     pub(super) namespace: Namespace,
+    pub(super) trash: Trash,
     pub(super) chunks: Chunks,
     pub(super) journal: Journal,
     pub(super) outcomes: Outcomes,
@@ -134,7 +136,7 @@ impl Brain {
     /// Time passed, on the namespace side.
     fn tick(&mut self, work: &mut Work, out: &mut Vec<Effect>) {
         for _ in 0..self.config.limits.removals_per_tick {
-            if !self.take_down(work) {
+            if !self.expire_trash(work) && !self.take_down(work) {
                 break;
             }
             self.flush(work, usize::MAX, out);
@@ -270,6 +272,11 @@ impl Brain {
             inode: inode.0,
             modified_at: node.modified_at,
             created_at: node.created_at,
+            trash: self.trash.get(inode).map(|trashed| pb::TrashRecord {
+                path: trashed.path.to_string(),
+                deleted_at: trashed.deleted_at,
+                expires_at: trashed.expires_at,
+            }),
             ..Default::default()
         };
         match &node.body {

@@ -1,11 +1,11 @@
-//! Taking down what was removed: a few entries per commit, however large the tree.
+//! Taking down what was removed for good: a few entries per commit, however large the tree.
 //!
 //! Remove detaches a tree with one commit, into the orphanage; from then on nobody sees it. The
 //! rest is done here, in steps, and goes on after a restart.
 
 use gfs_types::{ChunkHandle, InodeId};
 
-use super::namespace::ORPHANAGE;
+use super::namespace::{ORPHANAGE, orphan_name};
 use super::records::{self, EXTENTS_PER_PAGE, page_of};
 use super::step::Brain;
 use super::work::Work;
@@ -32,7 +32,7 @@ impl Brain {
     pub(super) fn detach(&mut self, work: &mut Work, inode: InodeId) {
         let Some(node) = self.namespace.get(inode) else { return };
         work.unbound(inode, node);
-        self.namespace.move_to(inode, ORPHANAGE, &format!("{:016x}", inode.0));
+        self.namespace.move_to(inode, ORPHANAGE, &orphan_name(inode));
         work.entry(inode);
     }
 
@@ -51,10 +51,8 @@ impl Brain {
         let mut budget = self.config.limits.removed_per_commit;
         let mut any = false;
         while budget > 0 {
-            let inode = self.namespace.leaf_below(ORPHANAGE);
-            if inode == ORPHANAGE {
-                break;
-            }
+            let Some(orphan) = self.namespace.first_orphan() else { break };
+            let inode = self.namespace.leaf_below(orphan);
             any = true;
             let extents = self.namespace.file(inode).map_or(0, |file| file.extents.len());
             if extents > EXTENTS_PER_PAGE {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
+use gfs_client::RemoveOptions;
 use gfs_client::proto::Incident;
 use gfs_local::{Part, Signal};
 
@@ -150,7 +151,8 @@ pub(crate) async fn play(stage: &mut Stage<'_>, kind: Kind) -> anyhow::Result<()
     stage.wait_whole(PATIENCE).await?;
     stage.watch.expect_present(death.number);
     stage.claim_consistent(&format!("after {name} and return")).await?;
-    let removed = stage.client.remove_all(&root).await?;
+    let options = RemoveOptions { recursive: true, skip_trash: true };
+    let removed = stage.client.remove_with(&root, options).await?;
     stage.screen.say(&format!("removed {removed} files and directories again"));
     ensure!(removed as usize > written.files.len(), "too few were removed");
     Ok(())

@@ -54,14 +54,14 @@ service! { Metadata
         close Close CloseRequest CloseResponse;
         rename Rename RenameRequest RenameResponse;
         remove Remove RemoveRequest RemoveResponse;
+        list_trash ListTrash ListTrashRequest ListTrashResponse;
+        restore_trash RestoreTrash RestoreTrashRequest RestoreTrashResponse;
+        empty_trash EmptyTrash EmptyTrashRequest EmptyTrashResponse;
         report_damage ReportDamage ReportDamageRequest ReportDamageResponse;
     }
     later {
         set_attributes SetAttributesRequest SetAttributesResponse "changing goals";
         truncate TruncateRequest TruncateResponse "truncation";
-        list_trash ListTrashRequest ListTrashResponse "the trash";
-        restore_trash RestoreTrashRequest RestoreTrashResponse "the trash";
-        empty_trash EmptyTrashRequest EmptyTrashResponse "the trash";
     }
 }
 

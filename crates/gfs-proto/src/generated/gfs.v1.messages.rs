@@ -278,6 +278,20 @@ pub struct StatusResponse {
     /// Resident memory of the master, in bytes.
     #[prost(uint64, tag = "17")]
     pub memory_bytes: u64,
+    /// Entries of the trash: what it holds is in `chunks`, and not in `files`, `directories` and
+    /// `logical_bytes`.
+    #[prost(uint64, tag = "18")]
+    pub trash_entries: u64,
+    #[prost(uint64, tag = "19")]
+    pub trash_files: u64,
+    #[prost(uint64, tag = "20")]
+    pub trash_directories: u64,
+    /// Bytes of the files in the trash, counted once, as of the last round of counting.
+    #[prost(uint64, tag = "21")]
+    pub trash_bytes: u64,
+    /// How long what is removed stays in the trash, in milliseconds; 0: nothing goes there.
+    #[prost(uint64, tag = "22")]
+    pub trash_period_ms: u64,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ServerStatus {
@@ -370,6 +384,9 @@ pub struct FsckResponse {
     /// All problems, also those over the limit.
     #[prost(uint64, tag = "5")]
     pub problem_count: u64,
+    /// Files in the trash: checked when the path is the root, and not counted in `files`.
+    #[prost(uint64, tag = "6")]
+    pub trash_files: u64,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct PodState {
@@ -1144,7 +1161,8 @@ pub struct RenameRequest {
     /// A file under `to` is replaced if it is this inode; 0: `to` must not exist, unless `replace`.
     #[prost(uint64, tag = "5")]
     pub replaced_inode: u64,
-    /// Whatever file is under `to` is replaced (directories only when empty).
+    /// Whatever file is under `to` is replaced (directories only when empty). It goes into the trash,
+    /// as with Remove.
     #[prost(bool, tag = "6")]
     pub replace: bool,
 }
@@ -1165,7 +1183,7 @@ pub struct RemoveRequest {
     /// A directory with all that is in it.
     #[prost(bool, tag = "4")]
     pub recursive: bool,
-    /// Not into the trash. Later: as yet nothing goes there.
+    /// Gone for good, instead of into the trash for the cluster's trash period.
     #[prost(bool, tag = "5")]
     pub skip_trash: bool,
 }
@@ -1211,25 +1229,37 @@ pub struct TruncateResponse {
     #[prost(message, optional, tag = "1")]
     pub attributes: ::core::option::Option<Attributes>,
 }
+/// What one Remove (or the replacing of one name) took away: a file, or a directory with all that
+/// was in it. Nobody reaches it but through the trash; its chunks are kept, and repaired, like any.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct TrashEntry {
     /// Path it had.
     #[prost(string, tag = "1")]
     pub path: ::prost::alloc::string::String,
+    /// Names it from here on: its inode.
     #[prost(message, optional, tag = "2")]
     pub attributes: ::core::option::Option<Attributes>,
+    /// Milliseconds since 1970-01-01 UTC.
     #[prost(uint64, tag = "3")]
     pub deleted_at: u64,
+    /// When it will be given up; the same unit.
     #[prost(uint64, tag = "4")]
     pub expires_at: u64,
+    /// Files in it: 1 for a file.
+    #[prost(uint64, tag = "5")]
+    pub files: u64,
+    /// Directories in it, itself included: 0 for a file.
+    #[prost(uint64, tag = "6")]
+    pub directories: u64,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ListTrashRequest {
     #[prost(message, optional, tag = "1")]
     pub header: ::core::option::Option<RequestHeader>,
-    /// Entries after this inode.
+    /// Entries after this inode; 0: from the first.
     #[prost(uint64, tag = "2")]
     pub after: u64,
+    /// At most so many entries; 0: as many as the master likes (1000), never more than 10 000.
     #[prost(uint32, tag = "3")]
     pub limit: u32,
 }
@@ -1237,6 +1267,7 @@ pub struct ListTrashRequest {
 pub struct ListTrashResponse {
     #[prost(message, repeated, tag = "1")]
     pub entries: ::prost::alloc::vec::Vec<TrashEntry>,
+    /// More follow: ask again after the last inode.
     #[prost(bool, tag = "2")]
     pub more: bool,
 }
@@ -1244,29 +1275,40 @@ pub struct ListTrashResponse {
 pub struct RestoreTrashRequest {
     #[prost(message, optional, tag = "1")]
     pub header: ::core::option::Option<RequestHeader>,
+    /// The entry; NOT_FOUND if it is not in the trash (any more).
     #[prost(uint64, tag = "2")]
     pub inode: u64,
-    /// Where to; empty: where it was.
+    /// Where to; empty: where it was. Missing parents are made. An existing name is ALREADY_EXISTS,
+    /// and the entry stays in the trash.
     #[prost(string, tag = "3")]
     pub path: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct RestoreTrashResponse {
+    /// What it is now, under its new name.
     #[prost(message, optional, tag = "1")]
     pub entry: ::core::option::Option<Entry>,
+    /// The whole path.
+    #[prost(string, tag = "2")]
+    pub path: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct EmptyTrashRequest {
     #[prost(message, optional, tag = "1")]
     pub header: ::core::option::Option<RequestHeader>,
-    /// These only; none: all.
+    /// These entries only, at most 32: NOT_FOUND, and nothing is given up, if one of them is not in
+    /// the trash. None: all, the first to expire first, as many as fit into one transaction.
     #[prost(uint64, repeated, tag = "2")]
     pub inodes: ::prost::alloc::vec::Vec<u64>,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct EmptyTrashResponse {
+    /// Files and directories given up with this call.
     #[prost(uint64, tag = "1")]
     pub removed: u64,
+    /// Entries are left: ask again. Only when all were meant.
+    #[prost(bool, tag = "2")]
+    pub more: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ReportDamageRequest {
@@ -1333,6 +1375,9 @@ pub struct ClusterRecord {
     pub default_copies: u32,
     #[prost(uint32, tag = "8")]
     pub min_copies: u32,
+    /// How long what is removed stays in the trash; 0: nothing goes there. Absent: 24 hours.
+    #[prost(uint64, optional, tag = "9")]
+    pub trash_period_ms: ::core::option::Option<u64>,
 }
 /// Next numbers to mint.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1358,6 +1403,21 @@ pub struct EntryRecord {
     pub modified_at: u64,
     #[prost(uint64, tag = "5")]
     pub created_at: u64,
+    /// Present for what is in the trash (not for what lies below it).
+    #[prost(message, optional, tag = "6")]
+    pub trash: ::core::option::Option<TrashRecord>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TrashRecord {
+    /// Path it had.
+    #[prost(string, tag = "1")]
+    pub path: ::prost::alloc::string::String,
+    /// Milliseconds since 1970-01-01 UTC.
+    #[prost(uint64, tag = "2")]
+    pub deleted_at: u64,
+    /// When it is given up. A later change of the period does not change it.
+    #[prost(uint64, tag = "3")]
+    pub expires_at: u64,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct DirectoryRecord {
@@ -1456,11 +1516,14 @@ pub struct Outcome {
     /// Of Allocate, Create and Recover: the chunk.
     #[prost(uint64, tag = "4")]
     pub handle: u64,
-    /// Of Remove: how many.
+    /// Of Remove and EmptyTrash: how many.
     #[prost(uint64, tag = "5")]
     pub count: u64,
     #[prost(string, tag = "6")]
     pub message: ::prost::alloc::string::String,
+    /// Of EmptyTrash: entries are left.
+    #[prost(bool, tag = "7")]
+    pub more: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct GarbageRecord {

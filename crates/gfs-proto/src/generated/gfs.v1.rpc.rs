@@ -1670,7 +1670,7 @@ pub mod metadata_client {
             req.extensions_mut().insert(GrpcMethod::new("gfs.v1.Metadata", "Truncate"));
             self.inner.unary(req, path, codec).await
         }
-        /// What was deleted and can be restored. Later.
+        /// What was removed and can be restored, in order of inodes.
         pub async fn list_trash(
             &mut self,
             request: impl tonic::IntoRequest<crate::v1::ListTrashRequest>,
@@ -1694,7 +1694,7 @@ pub mod metadata_client {
             req.extensions_mut().insert(GrpcMethod::new("gfs.v1.Metadata", "ListTrash"));
             self.inner.unary(req, path, codec).await
         }
-        /// Brings a deleted file back. Later.
+        /// Brings a removed file or tree back, whole, with the inodes it had.
         pub async fn restore_trash(
             &mut self,
             request: impl tonic::IntoRequest<crate::v1::RestoreTrashRequest>,
@@ -1719,7 +1719,7 @@ pub mod metadata_client {
                 .insert(GrpcMethod::new("gfs.v1.Metadata", "RestoreTrash"));
             self.inner.unary(req, path, codec).await
         }
-        /// Gives up deleted files before their time. Later.
+        /// Gives up removed files and trees before their time.
         pub async fn empty_trash(
             &mut self,
             request: impl tonic::IntoRequest<crate::v1::EmptyTrashRequest>,
@@ -1906,7 +1906,7 @@ pub mod metadata_server {
             tonic::Response<crate::v1::TruncateResponse>,
             tonic::Status,
         >;
-        /// What was deleted and can be restored. Later.
+        /// What was removed and can be restored, in order of inodes.
         async fn list_trash(
             &self,
             request: tonic::Request<crate::v1::ListTrashRequest>,
@@ -1914,7 +1914,7 @@ pub mod metadata_server {
             tonic::Response<crate::v1::ListTrashResponse>,
             tonic::Status,
         >;
-        /// Brings a deleted file back. Later.
+        /// Brings a removed file or tree back, whole, with the inodes it had.
         async fn restore_trash(
             &self,
             request: tonic::Request<crate::v1::RestoreTrashRequest>,
@@ -1922,7 +1922,7 @@ pub mod metadata_server {
             tonic::Response<crate::v1::RestoreTrashResponse>,
             tonic::Status,
         >;
-        /// Gives up deleted files before their time. Later.
+        /// Gives up removed files and trees before their time.
         async fn empty_trash(
             &self,
             request: tonic::Request<crate::v1::EmptyTrashRequest>,

@@ -125,6 +125,38 @@ fn verbs(bench: &Bench) -> anyhow::Result<()> {
     run(bench, &["rm", "-rf", "/a"], 0)?;
     run(bench, &["ls", "/a"], 4)?;
     assert_eq!(text(&run(bench, &["ls"], 0)?).trim(), "x/");
+    trash(bench)
+}
+
+/// After `/a` was removed, with the file `/x/moved` there.
+fn trash(bench: &Bench) -> anyhow::Result<()> {
+    let list = json(bench, &["trash", "list"], 0)?;
+    let newest = list.as_array().and_then(|list| list.last()).context("an entry")?;
+    assert_eq!((newest["path"].as_str(), newest["type"].as_str()), (Some("/a"), Some("directory")));
+    assert!(newest["files"].as_u64() > Some(0), "{newest}");
+    assert!(newest["expires_at"].as_u64() > newest["deleted_at"].as_u64(), "{newest}");
+    assert!(text(&run(bench, &["trash", "list"], 0)?).contains("/a/"));
+    assert!(text(&run(bench, &["status"], 0)?).contains("trash: "));
+
+    run(bench, &["trash", "restore", "/a/none"], 4)?;
+    run(bench, &["trash", "restore", "999999"], 4)?;
+    run(bench, &["trash", "restore", "a"], 1)?;
+    run(bench, &["trash", "restore", "/a", "--to", "/x"], 1)?;
+    let restored = json(bench, &["trash", "restore", "/a", "--to", "/b/a"], 0)?;
+    assert_eq!((restored["path"].as_str(), &restored["inode"]), (Some("/b/a"), &newest["inode"]));
+    run(bench, &["stat", "/b/a/tree/large"], 0)?;
+
+    run(bench, &["rm", "/x/moved"], 0)?;
+    assert_eq!(text(&run(bench, &["trash", "restore", "/x/moved"], 0)?), "restored /x/moved\n");
+    assert_eq!(text(&run(bench, &["cat", "/x/moved"], 0)?), "from a pipe");
+    run(bench, &["rm", "/x/moved"], 0)?;
+    run(bench, &["trash", "empty", "/b"], 4)?;
+    assert_eq!(json(bench, &["trash", "empty", "/x/moved"], 0)?["removed"], 1);
+    run(bench, &["trash", "restore", "/x/moved"], 4)?;
+    run(bench, &["trash", "empty"], 0)?;
+    assert_eq!(json(bench, &["trash", "list"], 0)?, Value::Array(Vec::new()));
+    run(bench, &["rm", "-r", "--skip-trash", "/b"], 0)?;
+    assert_eq!(json(bench, &["trash", "list"], 0)?, Value::Array(Vec::new()));
     Ok(())
 }
 

@@ -9,3 +9,4 @@ mod full_disk;
 mod master;
 mod refusals;
 mod too_few;
+mod trash;

@@ -96,6 +96,8 @@ struct Status {
     directories: u64,
     /// Bytes of all files, counted once.
     logical_bytes: u64,
+    /// What is in the trash, and in none of the three above.
+    trash: TrashStatus,
     total_bytes: u64,
     free_bytes: u64,
     chunk_size: u32,
@@ -103,6 +105,17 @@ struct Status {
     chunks: Health,
     servers: Vec<Server>,
     incidents: Vec<Healing>,
+}
+
+#[derive(Serialize)]
+struct TrashStatus {
+    entries: u64,
+    files: u64,
+    directories: u64,
+    /// Bytes of its files, counted once.
+    logical_bytes: u64,
+    /// How long things stay there; 0: nothing goes there.
+    period_ms: u64,
 }
 
 #[derive(Serialize)]
@@ -217,6 +230,13 @@ pub(crate) async fn status(client: &Client, format: Format) -> anyhow::Result<()
         files: answer.files,
         directories: answer.directories,
         logical_bytes: answer.logical_bytes,
+        trash: TrashStatus {
+            entries: answer.trash_entries,
+            files: answer.trash_files,
+            directories: answer.trash_directories,
+            logical_bytes: answer.trash_bytes,
+            period_ms: answer.trash_period_ms,
+        },
         total_bytes: answer.total_bytes,
         free_bytes: answer.free_bytes,
         chunk_size: answer.chunk_size,
@@ -253,6 +273,16 @@ fn status_text(status: &Status) -> String {
         bytes(status.free_bytes),
         bytes(status.total_bytes)
     );
+    if status.trash.entries > 0 {
+        let _ = writeln!(
+            text,
+            "trash: {} entries with {} files, {} directories, {}",
+            status.trash.entries,
+            status.trash.files,
+            status.trash.directories,
+            bytes(status.trash.logical_bytes)
+        );
+    }
     let _ = writeln!(
         text,
         "{} chunks: {} full, {} under-replicated, {} endangered, {} unavailable; {} being copied\n",
@@ -313,6 +343,8 @@ fn status_text(status: &Status) -> String {
 struct Check {
     files: u64,
     directories: u64,
+    /// In the trash; not in `files`. Checked only with everything.
+    trash_files: u64,
     chunks: Health,
     problem_count: u64,
     problems: Vec<Problem>,
@@ -334,6 +366,7 @@ pub(crate) async fn fsck(client: &Client, verb: &Fsck, format: Format) -> anyhow
     let check = Check {
         files: answer.files,
         directories: answer.directories,
+        trash_files: answer.trash_files,
         chunks: answer.chunks.unwrap_or_default().into(),
         problem_count: answer.problem_count,
         problems: answer
@@ -361,9 +394,13 @@ pub(crate) async fn fsck(client: &Client, verb: &Fsck, format: Format) -> anyhow
             1 => "1 problem".to_owned(),
             count => format!("{count} problems"),
         };
+        let trash = match check.trash_files {
+            0 => String::new(),
+            count => format!(", {count} files in the trash"),
+        };
         let _ = writeln!(
             text,
-            "checked {} files, {} directories, {} chunks: {verdict}",
+            "checked {} files, {} directories{trash}, {} chunks: {verdict}",
             check.files, check.directories, check.chunks.total
         );
         text

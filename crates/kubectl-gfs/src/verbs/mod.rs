@@ -3,6 +3,7 @@
 mod cluster;
 mod names;
 mod transfers;
+mod trash;
 
 use std::time::Duration;
 
@@ -22,6 +23,7 @@ pub(crate) async fn run(flags: Flags) -> anyhow::Result<u8> {
         Verb::Stat(verb) => names::stat(&client, &verb, format).await?,
         Verb::Mv(verb) => names::mv(&client, &verb).await?,
         Verb::Rm(verb) => names::rm(&client, &verb, quiet).await?,
+        Verb::Trash(verb) => trash::trash(&client, &verb.verb, format, quiet).await?,
         Verb::Put(verb) => transfers::put(&client, verb, quiet).await?,
         Verb::Get(verb) => transfers::get(&client, verb, quiet).await?,
         Verb::Cat(verb) => transfers::cat(&client, &verb).await?,

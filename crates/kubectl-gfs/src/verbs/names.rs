@@ -3,8 +3,8 @@
 use std::io::{IsTerminal as _, Write as _};
 
 use anyhow::bail;
-use gfs_client::Client;
 use gfs_client::proto::{Attributes, FileType, goal::Kind};
+use gfs_client::{Client, RemoveOptions};
 use gfs_types::ErrorCode;
 use serde::Serialize;
 
@@ -52,6 +52,15 @@ impl Item {
             created_at: attributes.created_at,
             open_for_write: attributes.open_for_write,
         }
+    }
+
+    pub(crate) fn inode(&self) -> u64 {
+        self.inode
+    }
+
+    /// Its path, with a slash behind that of a directory.
+    pub(crate) fn shown(&self) -> String {
+        format!("{}{}", self.path, if self.is_directory() { "/" } else { "" })
     }
 
     fn is_directory(&self) -> bool {
@@ -155,13 +164,13 @@ pub(crate) async fn mv(client: &Client, verb: &Mv) -> anyhow::Result<()> {
 
 pub(crate) async fn rm(client: &Client, verb: &Rm, quiet: bool) -> anyhow::Result<()> {
     let mut removed = 0;
+    let options = RemoveOptions { recursive: verb.recursive, skip_trash: verb.skip_trash };
     for path in &verb.paths {
-        if verb.recursive && !verb.force && std::io::stdin().is_terminal() && !confirmed(path)? {
+        let question = || format!("remove {path} and all that is in it?");
+        if verb.recursive && !verb.force && !confirmed(&question())? {
             continue;
         }
-        let outcome =
-            if verb.recursive { client.remove_all(path).await } else { client.remove(path).await };
-        match outcome {
+        match client.remove_with(path, options).await {
             Ok(count) => removed += count,
             Err(error) if verb.force && error.code() == ErrorCode::NotFound => {}
             Err(error) => return Err(error.into()),
@@ -173,8 +182,12 @@ pub(crate) async fn rm(client: &Client, verb: &Rm, quiet: bool) -> anyhow::Resul
     Ok(())
 }
 
-fn confirmed(path: &str) -> anyhow::Result<bool> {
-    eprint!("remove {path} and all that is in it? [y/N] ");
+/// Asks whoever sits at the terminal; if nobody does, that is a yes.
+pub(crate) fn confirmed(question: &str) -> anyhow::Result<bool> {
+    if !std::io::stdin().is_terminal() {
+        return Ok(true);
+    }
+    eprint!("{question} [y/N] ");
     std::io::stderr().flush()?;
     let mut answer = String::new();
     std::io::stdin().read_line(&mut answer)?;

@@ -38,7 +38,7 @@ impl Brain {
         }
         if let Some(replaced) = target.inode {
             self.may_replace(work, request, &to, replaced, is_file)?;
-            self.dispose(work, replaced);
+            self.take_away(work, replaced, &to, false);
         }
 
         if let Some(node) = self.namespace.get(inode) {
@@ -106,7 +106,7 @@ impl Brain {
         }
         debug_assert_ne!(inode, ORPHANAGE);
         let removed = self.namespace.weight(inode);
-        self.dispose(work, inode);
+        self.take_away(work, inode, &path, request.skip_trash);
         Ok(Response::Remove(pb::RemoveResponse { removed }))
     }
 }

@@ -18,7 +18,7 @@ const LOCATIONS_AT_MOST: usize = 1_000;
 /// How long a location may be used without asking again.
 const LOCATION_VALID_MS: u32 = 10_000;
 
-fn limit(asked: u32, usual: usize, most: usize) -> usize {
+pub(super) fn limit(asked: u32, usual: usize, most: usize) -> usize {
     if asked == 0 { usual } else { (asked as usize).min(most) }
 }
 

@@ -14,9 +14,9 @@ use crate::brain::writers::Writing;
 
 /// Where a new node goes: the deepest directory that exists, and the names still to be made in it,
 /// the last of which is the node's.
-struct Site<'a> {
-    directory: InodeId,
-    names: Vec<&'a str>,
+pub(super) struct Site<'a> {
+    pub(super) directory: InodeId,
+    pub(super) names: Vec<&'a str>,
 }
 
 impl Brain {
@@ -106,7 +106,7 @@ impl Brain {
     }
 
     /// Finds where a new node goes. No names are left when the path exists.
-    fn site<'a>(
+    pub(super) fn site<'a>(
         &self,
         work: &mut Work,
         path: &'a GfsPath,
@@ -152,7 +152,7 @@ impl Brain {
     }
 
     /// Makes a chain of directories; returns the last one.
-    fn make_directories(
+    pub(super) fn make_directories(
         &mut self,
         work: &mut Work,
         directory: InodeId,

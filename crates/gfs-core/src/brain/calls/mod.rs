@@ -4,6 +4,7 @@ mod admin;
 mod change;
 mod lookup;
 mod make;
+mod trash;
 mod write;
 
 use gfs_proto::v1 as pb;
@@ -46,6 +47,9 @@ fn header_of(request: &Request) -> Option<&pb::RequestHeader> {
         Request::Close(r) => r.header.as_ref(),
         Request::Rename(r) => r.header.as_ref(),
         Request::Remove(r) => r.header.as_ref(),
+        Request::ListTrash(r) => r.header.as_ref(),
+        Request::RestoreTrash(r) => r.header.as_ref(),
+        Request::EmptyTrash(r) => r.header.as_ref(),
         Request::ReportDamage(r) => r.header.as_ref(),
         Request::Status(r) => r.header.as_ref(),
         Request::ListServers(r) => r.header.as_ref(),
@@ -72,7 +76,9 @@ fn kind_of(request: &Request) -> Kind {
         | Request::Create(_)
         | Request::Close(_)
         | Request::Rename(_)
-        | Request::Remove(_) => Kind::Once,
+        | Request::Remove(_)
+        | Request::RestoreTrash(_)
+        | Request::EmptyTrash(_) => Kind::Once,
         Request::Open(r) if r.write => Kind::Idempotent,
         Request::Allocate(_) | Request::Recover(_) | Request::Sync(_) => Kind::Idempotent,
         _ => Kind::Read,
@@ -101,6 +107,10 @@ fn outcome_of(sequence: u64, answer: &Result<Response, GfsError>) -> pb::Outcome
         Ok(Response::Close(r)) => outcome.inode = inode(&r.attributes),
         Ok(Response::Rename(r)) => outcome.inode = inode(&r.attributes),
         Ok(Response::Remove(r)) => outcome.count = r.removed,
+        Ok(Response::RestoreTrash(r)) => {
+            outcome.inode = r.entry.as_ref().map_or(0, |entry| inode(&entry.attributes));
+        }
+        Ok(Response::EmptyTrash(r)) => (outcome.count, outcome.more) = (r.removed, r.more),
         Ok(_) => {}
     }
     outcome
@@ -219,6 +229,7 @@ impl Brain {
             Request::Connect(r) => self.connect(&r),
             Request::Stat(r) => self.stat(work, &r),
             Request::List(r) => self.list(work, &r),
+            Request::ListTrash(r) => self.list_trash(work, &r),
             Request::Open(r) => self.open(work, token, caller, &r),
             Request::Locate(r) => self.locate(work, &r),
             Request::ReportDamage(r) => self.report_damage(work, &r),
@@ -263,6 +274,8 @@ impl Brain {
             Request::Close(r) => self.close(work, caller, r).map(Some),
             Request::Rename(r) => self.rename(work, r).map(Some),
             Request::Remove(r) => self.remove(work, r).map(Some),
+            Request::RestoreTrash(r) => self.restore_trash(work, r).map(Some),
+            Request::EmptyTrash(r) => self.empty_trash(work, r).map(Some),
             _ => Err(GfsError::new(ErrorCode::Internal, "not a mutation")),
         }
     }
@@ -310,6 +323,11 @@ impl Brain {
             Request::Close(_) => Response::Close(pb::CloseResponse { attributes }),
             Request::Rename(_) => Response::Rename(pb::RenameResponse { attributes }),
             Request::Remove(_) => Response::Remove(pb::RemoveResponse { removed: outcome.count }),
+            Request::RestoreTrash(_) => self.restored(inode),
+            Request::EmptyTrash(_) => {
+                let (removed, more) = (outcome.count, outcome.more);
+                Response::EmptyTrash(pb::EmptyTrashResponse { removed, more })
+            }
             _ => return Err(GfsError::new(ErrorCode::Internal, "not a mutation")),
         })
     }

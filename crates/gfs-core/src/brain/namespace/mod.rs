@@ -11,8 +11,25 @@ use smallvec::SmallVec;
 pub(crate) use children::Children;
 pub(crate) use table::{Body, Directory, File, Node, Table};
 
-/// The hidden directory of what was removed and is being taken down.
+/// The hidden directory of what was removed: what is in the trash, and what is being taken down.
 pub(crate) const ORPHANAGE: InodeId = InodeId(2);
+
+/// The name that a removed node has in the orphanage while it is taken down.
+pub(crate) fn orphan_name(inode: InodeId) -> String {
+    format!("{:016x}", inode.0)
+}
+
+/// The name that a removed node has in the orphanage while it is in the trash: such names come
+/// after those of orphans.
+pub(crate) fn trash_name(inode: InodeId) -> String {
+    format!("{TRASH_MARK}{:016x}", inode.0)
+}
+
+const TRASH_MARK: char = 't';
+
+fn is_trash_name(name: &[u8]) -> bool {
+    name.first() == Some(&(TRASH_MARK as u8))
+}
 
 /// Directories a path may have, the file not counted: so that making all of them fits into one
 /// transaction of any store.
@@ -94,12 +111,12 @@ impl Namespace {
         }
     }
 
-    /// Files, those being taken down included.
+    /// Files, those in the trash and being taken down included.
     pub(crate) fn files(&self) -> u64 {
         self.files
     }
 
-    /// Directories without the root, those being taken down included.
+    /// Directories without the root, those in the trash and being taken down included.
     pub(crate) fn directories(&self) -> u64 {
         self.directories
     }
@@ -159,7 +176,7 @@ impl Namespace {
         } else {
             self.directories += 1;
         }
-        self.count(parent, 1);
+        self.count(parent, 1, i64::from(is_file));
         Ok(())
     }
 
@@ -184,12 +201,13 @@ impl Namespace {
         }
     }
 
-    /// Adds to the descendants of a directory and all above it.
-    fn count(&mut self, from: InodeId, change: i64) {
+    /// Adds to the descendants of a directory and all above it, and to the files among them.
+    fn count(&mut self, from: InodeId, change: i64, files: i64) {
         let mut at = from;
         while let Some(node) = self.table.get_mut(at) {
             if let Body::Directory(directory) = &mut node.body {
                 directory.descendants = directory.descendants.saturating_add_signed(change);
+                directory.files = directory.files.saturating_add_signed(files);
             }
             at = node.parent;
         }
@@ -200,6 +218,15 @@ impl Namespace {
         1 + self.directory(id).map_or(0, |d| d.descendants)
     }
 
+    /// Files in the tree that hangs from this node, itself included.
+    pub(crate) fn files_in(&self, id: InodeId) -> u64 {
+        match self.get(id).map(|node| &node.body) {
+            Some(Body::File(_)) => 1,
+            Some(Body::Directory(directory)) => directory.files,
+            None => 0,
+        }
+    }
+
     /// Takes out a file or an empty directory.
     pub(crate) fn remove(&mut self, id: InodeId) -> Option<Node> {
         let node = self.get(id)?;
@@ -208,7 +235,8 @@ impl Namespace {
         }
         let (parent, name) = (node.parent, node.name.clone());
         self.detach(parent, &name);
-        self.count(parent, -1);
+        let is_file = self.get(id)?.file().is_some();
+        self.count(parent, -1, -i64::from(is_file));
         let node = self.table.remove(id)?;
         if node.file().is_some() {
             self.files -= 1;
@@ -223,14 +251,15 @@ impl Namespace {
         let Some(node) = self.get(id) else { return };
         let (old, old_name) = (node.parent, node.name.clone());
         let weight = i64::try_from(self.weight(id)).unwrap_or(i64::MAX);
+        let files = i64::try_from(self.files_in(id)).unwrap_or(i64::MAX);
         self.detach(old, &old_name);
-        self.count(old, -weight);
+        self.count(old, -weight, -files);
         if let Some(node) = self.table.get_mut(id) {
             node.parent = parent;
             node.name = SmallVec::from_slice(name.as_bytes());
         }
         self.attach(parent, id);
-        self.count(parent, weight);
+        self.count(parent, weight, files);
     }
 
     /// Whether `id` is `above` or lies below it. `look` hears of every node on the way up.
@@ -257,6 +286,10 @@ impl Namespace {
         let mut at = id;
         while let Some(node) = self.get(at) {
             if at == ROOT_INODE {
+                break;
+            }
+            if node.parent == ORPHANAGE && is_trash_name(&node.name) {
+                names.extend([node.name().get(1..).unwrap_or_default(), "(trash)"]);
                 break;
             }
             names.push(if at == ORPHANAGE { "(removed)" } else { node.name() });
@@ -298,6 +331,24 @@ impl Namespace {
             at = first;
         }
         at
+    }
+
+    /// Something to take down: what hangs in the orphanage and is not in the trash.
+    pub(crate) fn first_orphan(&self) -> Option<InodeId> {
+        let first = self.directory(ORPHANAGE)?.children.after(&self.table, b"").next()?;
+        (!is_trash_name(&self.get(first)?.name)).then_some(first)
+    }
+
+    /// Whether a node is in the trash, by itself or with what it was in.
+    pub(crate) fn is_in_trash(&self, id: InodeId) -> bool {
+        let mut at = id;
+        while let Some(node) = self.get(at) {
+            if node.parent == ORPHANAGE {
+                return is_trash_name(&node.name);
+            }
+            at = node.parent;
+        }
+        false
     }
 
     /// Bytes of memory it takes, roughly: tables, blocks, and names and extents of their own
@@ -376,10 +427,13 @@ impl Namespace {
         // Below before above.
         for id in order.into_iter().rev() {
             let Some(directory) = self.directory(id) else { continue };
-            let below =
-                directory.children.after(&self.table, b"").map(|child| self.weight(child)).sum();
+            let (mut below, mut files) = (0, 0);
+            for child in directory.children.after(&self.table, b"") {
+                below += self.weight(child);
+                files += self.files_in(child);
+            }
             if let Some(directory) = self.directory_mut(id) {
-                directory.descendants = below;
+                (directory.descendants, directory.files) = (below, files);
             }
         }
         Ok(())
@@ -396,7 +450,7 @@ impl Namespace {
             total += 1;
             if let Some(directory) = node.directory() {
                 let mut last: Option<Vec<u8>> = None;
-                let (mut count, mut below) = (0, 0);
+                let (mut count, mut below, mut files) = (0, 0, 0);
                 for child in directory.children.after(&self.table, b"") {
                     let node = self.get(child).unwrap();
                     assert_eq!(node.parent, id);
@@ -404,8 +458,10 @@ impl Namespace {
                     last = Some(node.name.to_vec());
                     count += 1;
                     below += self.weight(child);
+                    files += self.files_in(child);
                 }
                 assert_eq!((count, below), (directory.children.len(), directory.descendants));
+                assert_eq!(files, directory.files);
             }
         }
         assert_eq!(total, self.table.len());

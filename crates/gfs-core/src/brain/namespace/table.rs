@@ -54,6 +54,8 @@ pub(crate) struct Directory {
     pub(crate) children: Children,
     /// All that is below it, however deep.
     pub(crate) descendants: u64,
+    /// The files among them.
+    pub(crate) files: u64,
     /// Goal of new files; 0: as the parent says.
     pub(crate) copies: u8,
     /// Durability of new files.
@@ -65,6 +67,7 @@ impl Default for Directory {
         Self {
             children: Children::default(),
             descendants: 0,
+            files: 0,
             copies: 0,
             durability: pb::Durability::Default,
         }

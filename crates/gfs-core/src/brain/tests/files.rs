@@ -473,13 +473,15 @@ proptest! {
 #[cfg(feature = "planted-mistakes")]
 #[test]
 fn a_handle_used_twice_is_noticed() {
+    use super::world::config;
+    use crate::brain::BrainConfig;
     use crate::mistakes::{Mistake, Mistakes};
     let caught = std::panic::catch_unwind(|| {
         let mut runner = proptest::test_runner::TestRunner::deterministic();
         let deeds = prop::collection::vec(deed(), 20..60);
         runner.run(&deeds, |deeds| {
             let mistakes = Mistakes::default().with(Mistake::MasterReusesHandle);
-            live(World::with_mistakes(mistakes).and_servers(5), &deeds);
+            live(World::with(BrainConfig { mistakes, ..config() }).and_servers(5), &deeds);
             Ok(())
         })
     });

@@ -5,9 +5,9 @@ use gfs_proto::v1 as pb;
 use gfs_types::{CommitSequence, Millis};
 use proptest::prelude::*;
 
-use super::world::World;
+use super::world::{World, config};
 use super::writing::sound;
-use crate::brain::{Event, Ordinal, Request, SessionId, Token};
+use crate::brain::{BrainConfig, Event, Ordinal, Request, SessionId, Token};
 
 /// Numbers that are often right, or just beside it, or absurd.
 fn number() -> impl Strategy<Value = u64> {
@@ -73,7 +73,7 @@ fn request(kind: u8, words: Words, header: Option<pb::RequestHeader>) -> Request
     let Words { path, other, numbers: [a, b, c, d], flags: [f, g, h], finished, unreachable } =
         words;
     let blocks = f.then_some(pb::BlockRange { first: a as u32, count: b as u32 });
-    match kind % 19 {
+    match kind % 22 {
         0 => Request::Connect(pb::ConnectRequest { header, protocol_version: 1, place: None }),
         1 => Request::Stat(pb::StatRequest { header, path, inode: a }),
         2 => Request::List(pb::ListRequest { header, path, after: other, limit: a as u32 }),
@@ -154,6 +154,16 @@ fn request(kind: u8, words: Words, header: Option<pb::RequestHeader>) -> Request
             }],
             complete: h,
         }),
+        18 => Request::ListTrash(pb::ListTrashRequest { header, after: a, limit: b as u32 }),
+        19 => Request::RestoreTrash(pb::RestoreTrashRequest {
+            header,
+            inode: a,
+            path: if f { path } else { String::new() },
+        }),
+        20 => Request::EmptyTrash(pb::EmptyTrashRequest {
+            header,
+            inodes: if f { vec![a, b] } else { Vec::new() },
+        }),
         _ => Request::SetMaintenance(pb::SetMaintenanceRequest {
             header,
             server: a as u32,
@@ -212,7 +222,9 @@ proptest! {
     fn no_message_does_harm(
         messages in prop::collection::vec((any::<u8>(), words(), 1_u64..4, 0_u64..40), 1..80),
     ) {
-        let mut world = World::with_servers(3);
+        // With a trash from which things go before the end.
+        let config = BrainConfig { trash_period: Some(Millis(20_000)), ..config() };
+        let mut world = World::with(config).and_servers(3);
         let mut calls: Vec<Token> = Vec::new();
         for (at, (kind, words, client, sequence)) in messages.into_iter().enumerate() {
             if at % 4 == 3 {

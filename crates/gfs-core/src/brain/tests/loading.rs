@@ -56,12 +56,12 @@ fn a_store_of_another_cluster_is_refused() {
 #[test]
 fn a_store_of_a_newer_format_is_refused() {
     let (counters, mut records) = records();
-    let record = pb::ClusterRecord { format: 2, ..Default::default() };
+    let record = pb::ClusterRecord { format: 3, ..Default::default() };
     records[0].1 = record.encode_to_vec().into();
     assert_eq!(records[0].0, cluster_key());
     assert_eq!(
         load(config(), &counters, &records).unwrap_err(),
-        LoadError::NewerFormat { found: 2 }
+        LoadError::NewerFormat { found: 3 }
     );
 }
 
@@ -75,6 +75,11 @@ fn damaged_records_are_refused() {
         let extents =
             handles.iter().map(|h| pb::ExtentRecord { handle: *h, ..Default::default() }).collect();
         Some(pb::FileRecord { extents, extent_count, ..Default::default() })
+    };
+    let trashed = |inode: u64| -> Bytes {
+        let directory = Some(pb::DirectoryRecord::default());
+        let trash = Some(pb::TrashRecord { path: "/x".into(), ..Default::default() });
+        pb::EntryRecord { inode, directory, trash, ..Default::default() }.encode_to_vec().into()
     };
     let spare = Some(pb::ExtentRecord { handle: 1, ..Default::default() });
     let key = |name: &str| entry_key(InodeId(1), name.as_bytes());
@@ -111,6 +116,15 @@ fn damaged_records_are_refused() {
                 key("x"),
                 entry(4, Some(pb::FileRecord { spare, writer: 7, ..Default::default() })),
             )],
+        ),
+        (
+            "in the trash by its name only",
+            vec![(entry_key(InodeId(2), b"t0000000000000004"), entry(4, None))],
+        ),
+        ("in the trash by its record only", vec![(key("x"), trashed(4))]),
+        (
+            "in the trash under another's name",
+            vec![(entry_key(InodeId(2), b"t0000000000000005"), trashed(4))],
         ),
         (
             "too many copies",

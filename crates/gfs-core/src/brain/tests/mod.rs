@@ -6,6 +6,7 @@ mod hostile;
 mod loading;
 mod model;
 mod namespace;
+mod trash;
 mod trees;
 mod world;
 mod writing;

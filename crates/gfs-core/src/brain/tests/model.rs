@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use gfs_proto::v1 as pb;
-use gfs_types::ErrorCode;
+use gfs_types::{ErrorCode, Millis};
 
 use super::world::Reply;
 use crate::brain::{Request, Response};
@@ -12,17 +12,44 @@ use crate::brain::{Request, Response};
 /// What can be asked in the random tests.
 #[derive(Clone, Debug)]
 pub(super) enum Call {
-    Mkdir { path: String, parents: bool },
-    Create { path: String, parents: bool },
-    Rename { from: String, to: String, replace: bool },
-    Remove { path: String, recursive: bool },
-    Stat { path: String },
-    List { path: String },
+    Mkdir {
+        path: String,
+        parents: bool,
+    },
+    Create {
+        path: String,
+        parents: bool,
+    },
+    Rename {
+        from: String,
+        to: String,
+        replace: bool,
+    },
+    Remove {
+        path: String,
+        recursive: bool,
+        skip_trash: bool,
+    },
+    Restore {
+        inode: u64,
+        to: String,
+    },
+    /// All, or this entry.
+    Empty {
+        inode: Option<u64>,
+    },
+    Stat {
+        path: String,
+    },
+    List {
+        path: String,
+    },
+    Trash,
 }
 
 impl Call {
     pub(super) fn is_mutation(&self) -> bool {
-        !matches!(self, Call::Stat { .. } | Call::List { .. })
+        !matches!(self, Call::Stat { .. } | Call::List { .. } | Call::Trash)
     }
 
     pub(super) fn request(&self, header: Option<pb::RequestHeader>) -> Request {
@@ -44,8 +71,19 @@ impl Call {
                 replace,
                 ..Default::default()
             }),
-            Call::Remove { path, recursive } => {
-                Request::Remove(pb::RemoveRequest { header, path, recursive, ..Default::default() })
+            Call::Remove { path, recursive, skip_trash } => {
+                let inode = 0;
+                Request::Remove(pb::RemoveRequest { header, path, inode, recursive, skip_trash })
+            }
+            Call::Restore { inode, to: path } => {
+                Request::RestoreTrash(pb::RestoreTrashRequest { header, inode, path })
+            }
+            Call::Empty { inode } => {
+                let inodes = inode.into_iter().collect();
+                Request::EmptyTrash(pb::EmptyTrashRequest { header, inodes })
+            }
+            Call::Trash => {
+                Request::ListTrash(pb::ListTrashRequest { header, ..Default::default() })
             }
             Call::Stat { path } => Request::Stat(pb::StatRequest { header, path, inode: 0 }),
             Call::List { path } => {
@@ -77,6 +115,22 @@ pub(super) fn gist(reply: &Reply) -> Gist {
         Ok(Response::Rename(r)) => node(&r.attributes),
         Ok(Response::Stat(r)) => node(&r.attributes),
         Ok(Response::Remove(r)) => Gist::Removed(r.removed),
+        Ok(Response::RestoreTrash(r)) => node(&r.entry.as_ref().unwrap().attributes),
+        Ok(Response::EmptyTrash(r)) => {
+            assert!(!r.more);
+            Gist::Removed(r.removed)
+        }
+        Ok(Response::ListTrash(r)) => Gist::Names(
+            r.entries
+                .iter()
+                .map(|e| {
+                    let attributes = e.attributes.as_ref().unwrap();
+                    let is_file = attributes.r#type() == pb::FileType::File;
+                    assert_eq!(is_file, e.directories == 0);
+                    (format!("{} {} {}", e.path, e.files, e.directories), attributes.inode)
+                })
+                .collect(),
+        ),
         Ok(Response::List(r)) => Gist::Names(
             r.entries
                 .iter()
@@ -87,10 +141,22 @@ pub(super) fn gist(reply: &Reply) -> Gist {
     }
 }
 
+/// What was removed: the path it had, and what was there, below `""`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Removed {
+    pub(super) at: Millis,
+    path: String,
+    nodes: BTreeMap<String, (u64, bool)>,
+}
+
 /// A path without the trailing slash has its inode and whether it is a directory. `""` is the root.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Model {
     pub(super) nodes: BTreeMap<String, (u64, bool)>,
+    /// By inode.
+    pub(super) trash: BTreeMap<u64, Removed>,
+    /// The time, set by who asks.
+    pub(super) now: Millis,
     next: u64,
     /// Of operations that changed something.
     pub(super) done: BTreeMap<(u64, u64), Gist>,
@@ -102,7 +168,13 @@ fn split(path: &str) -> (&str, &str) {
 
 impl Model {
     pub(super) fn new() -> Self {
-        Self { nodes: BTreeMap::from([(String::new(), (1, true))]), next: 3, done: BTreeMap::new() }
+        Self {
+            nodes: BTreeMap::from([(String::new(), (1, true))]),
+            trash: BTreeMap::new(),
+            now: Millis(0),
+            next: 3,
+            done: BTreeMap::new(),
+        }
     }
 
     fn below<'a>(&'a self, path: &'a str) -> impl Iterator<Item = (&'a String, &'a (u64, bool))> {
@@ -179,23 +251,68 @@ impl Model {
                 Ok(_) => Err(ErrorCode::NotADirectory),
                 Err(code) => Err(code),
             },
-            Call::Remove { path, recursive } => self.remove(path, *recursive),
+            Call::Remove { path, recursive, skip_trash } => {
+                self.remove(path, *recursive, *skip_trash)
+            }
+            Call::Restore { inode, to } => self.restore(*inode, to),
+            Call::Empty { inode } => self.empty(*inode),
+            Call::Trash => Ok(Gist::Names(
+                self.trash
+                    .iter()
+                    .map(|(inode, removed)| {
+                        let directories = removed.nodes.values().filter(|(_, d)| *d).count();
+                        let files = removed.nodes.len() - directories;
+                        (format!("{} {files} {directories}", removed.path), *inode)
+                    })
+                    .collect(),
+            )),
             Call::Rename { from, to, replace } => self.rename(from, to, *replace),
         };
         result.unwrap_or_else(Gist::Failed)
     }
 
-    fn remove(&mut self, path: &str, recursive: bool) -> Result<Gist, ErrorCode> {
+    fn remove(&mut self, path: &str, recursive: bool, skip_trash: bool) -> Result<Gist, ErrorCode> {
         self.lookup(path)?;
         let below: Vec<_> = self.below(path).map(|(p, _)| p.clone()).collect();
         if !below.is_empty() && !recursive {
             return Err(ErrorCode::NotEmpty);
         }
-        for path in &below {
-            self.nodes.remove(path);
-        }
-        self.nodes.remove(path);
+        self.take(path, skip_trash);
         Ok(Gist::Removed(1 + below.len() as u64))
+    }
+
+    /// Takes out what is at a path and below it.
+    fn take(&mut self, path: &str, skip_trash: bool) {
+        let below: Vec<_> = self.below(path).map(|(p, _)| p.clone()).collect();
+        let nodes: BTreeMap<_, _> = below
+            .into_iter()
+            .chain([path.to_string()])
+            .map(|p| (p[path.len()..].to_string(), self.nodes.remove(&p).unwrap()))
+            .collect();
+        if !skip_trash {
+            self.trash.insert(nodes[""].0, Removed { at: self.now, path: path.into(), nodes });
+        }
+    }
+
+    fn restore(&mut self, inode: u64, to: &str) -> Result<Gist, ErrorCode> {
+        let removed = self.trash.get(&inode).ok_or(ErrorCode::NotFound)?.clone();
+        let to = if to.is_empty() { removed.path } else { to.to_string() };
+        // As if it were made there, but for its number.
+        let mut made = self.clone();
+        made.make(&to, false, true)?;
+        made.next -= 1;
+        made.nodes.extend(removed.nodes.into_iter().map(|(p, node)| (to.clone() + &p, node)));
+        made.trash.remove(&inode);
+        *self = made;
+        Ok(self.node(&to))
+    }
+
+    fn empty(&mut self, inode: Option<u64>) -> Result<Gist, ErrorCode> {
+        let given_up = match inode {
+            None => std::mem::take(&mut self.trash).into_values().collect(),
+            Some(inode) => vec![self.trash.remove(&inode).ok_or(ErrorCode::NotFound)?],
+        };
+        Ok(Gist::Removed(given_up.iter().map(|removed| removed.nodes.len() as u64).sum()))
     }
 
     fn rename(&mut self, from: &str, to: &str, replace: bool) -> Result<Gist, ErrorCode> {
@@ -215,9 +332,7 @@ impl Model {
                 (_, true, true) if self.below(to).next().is_some() => {
                     return Err(ErrorCode::NotEmpty);
                 }
-                _ => {
-                    self.nodes.remove(to);
-                }
+                _ => self.take(to, false),
             }
         }
         let moved: Vec<_> = self.below(from).map(|(p, n)| (p.clone(), *n)).collect();

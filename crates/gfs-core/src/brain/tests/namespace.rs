@@ -7,12 +7,28 @@ use proptest::prelude::*;
 use super::model::{Call, Gist, Model, gist};
 use super::world::World;
 use crate::brain::namespace::{Namespace, Node};
-use crate::brain::{Brain, Event, Ordinal, Token};
-use gfs_types::{InodeId, ROOT_INODE};
+use crate::brain::{Brain, BrainConfig, Event, Ordinal, Token};
+use gfs_types::{InodeId, Millis, ROOT_INODE};
+
+/// Of the cluster in these tests: short, so that no client is forgotten when it is over.
+const TRASH_PERIOD: Millis = Millis(10_000);
+
+/// A cluster with a trash.
+fn config() -> BrainConfig {
+    BrainConfig { trash_period: Some(TRASH_PERIOD), ..super::world::config() }
+}
 
 #[derive(Clone, Debug)]
 enum Deed {
     Call(Call),
+    /// Restores an entry of the trash (which one), or gives it up; or one that is not there.
+    FromTrash {
+        which: usize,
+        to: Option<String>,
+        empty: bool,
+    },
+    /// The time of all that is in the trash is over.
+    Expire,
     /// Sends an earlier mutation again (counted from the last one).
     Repeat(usize),
     Commit(usize),
@@ -34,8 +50,12 @@ fn call() -> impl Strategy<Value = Call> {
         4 => (path(), any::<bool>()).prop_map(|(path, parents)| Call::Create { path, parents }),
         3 => (path(), path(), any::<bool>())
             .prop_map(|(from, to, replace)| Call::Rename { from, to, replace }),
-        2 => (path(), any::<bool>())
-            .prop_map(|(path, recursive)| Call::Remove { path, recursive }),
+        3 => (path(), any::<bool>(), prop::bool::weighted(0.3)).prop_map(
+            |(path, recursive, skip_trash)| Call::Remove { path, recursive, skip_trash }
+        ),
+        1 => prop::bool::weighted(0.2).prop_map(|all| {
+            if all { Call::Empty { inode: None } } else { Call::Trash }
+        }),
         3 => path().prop_map(|path| Call::Stat { path }),
         2 => path().prop_map(|path| Call::List { path }),
     ]
@@ -44,6 +64,9 @@ fn call() -> impl Strategy<Value = Call> {
 fn deed() -> impl Strategy<Value = Deed> {
     prop_oneof![
         20 => call().prop_map(Deed::Call),
+        2 => (0_usize..4, prop::option::of(path()), prop::bool::weighted(0.2))
+            .prop_map(|(which, to, empty)| Deed::FromTrash { which, to, empty }),
+        1 => Just(Deed::Expire),
         3 => (0_usize..4).prop_map(Deed::Repeat),
         6 => (1_usize..4).prop_map(Deed::Commit),
         2 => Just(Deed::Tick),
@@ -105,14 +128,15 @@ impl Run {
 
     fn call(&mut self, operation: (u64, u64), call: Call) -> Result<(), TestCaseError> {
         let known = self.model.done.get(&operation).or(self.failed.get(&operation)).cloned();
-        let before = self.model.nodes.clone();
+        self.model.now = self.world.now;
+        let before = (self.model.nodes.clone(), self.model.trash.clone());
         let is_repeat = known.is_some();
         let expected = match known {
             Some(known) => self.remade(known),
             None => {
                 let answer = self.model.call(&call);
                 if call.is_mutation() {
-                    if before == self.model.nodes {
+                    if before == (self.model.nodes.clone(), self.model.trash.clone()) {
                         self.failed.insert(operation, answer.clone());
                     } else {
                         self.model.done.insert(operation, answer.clone());
@@ -191,16 +215,38 @@ impl Run {
         self.failed.clear();
     }
 
+    fn tick(&mut self) -> Result<(), TestCaseError> {
+        let now = self.world.now;
+        self.model.trash.retain(|_, removed| removed.at + TRASH_PERIOD > now);
+        self.world.step(Event::Tick);
+        self.extend_history();
+        self.check_replies()
+    }
+
+    fn new_call(&mut self, call: Call) -> Result<(), TestCaseError> {
+        let mut sequence = 0;
+        if call.is_mutation() {
+            self.sequence += 1;
+            sequence = self.sequence;
+            self.made.push(((7, sequence), call.clone()));
+        }
+        self.call((7, sequence), call)
+    }
+
     fn deed(&mut self, deed: Deed) -> Result<(), TestCaseError> {
         match deed {
-            Deed::Call(call) => {
-                let mut sequence = 0;
-                if call.is_mutation() {
-                    self.sequence += 1;
-                    sequence = self.sequence;
-                    self.made.push(((7, sequence), call.clone()));
-                }
-                self.call((7, sequence), call)
+            Deed::Call(call) => self.new_call(call),
+            Deed::FromTrash { which, to, empty } => {
+                let inode = self.model.trash.keys().nth(which).copied().unwrap_or(which as u64);
+                self.new_call(if empty {
+                    Call::Empty { inode: Some(inode) }
+                } else {
+                    Call::Restore { inode, to: to.unwrap_or_default() }
+                })
+            }
+            Deed::Expire => {
+                self.world.now = self.world.now + TRASH_PERIOD;
+                self.tick()
             }
             Deed::Repeat(back) => {
                 let Some((operation, call)) = self.made.iter().rev().nth(back).cloned() else {
@@ -214,11 +260,7 @@ impl Run {
                 }
                 Ok(())
             }
-            Deed::Tick => {
-                self.world.step(Event::Tick);
-                self.extend_history();
-                self.check_replies()
-            }
+            Deed::Tick => self.tick(),
             Deed::Crash => {
                 self.crash();
                 Ok(())
@@ -227,7 +269,9 @@ impl Run {
                 while self.world.commit_one() {
                     self.check_replies()?;
                 }
-                prop_assert_eq!(tree(&self.world.load()), tree(&self.world.brain));
+                let loaded = self.world.load();
+                prop_assert_eq!(tree(&loaded), tree(&self.world.brain));
+                prop_assert_eq!(&loaded.trash, &self.world.brain.trash);
                 prop_assert!(self.asked.is_empty(), "everything committed is answered");
                 Ok(())
             }
@@ -248,6 +292,7 @@ fn nodes(namespace: &Namespace) -> Vec<(InodeId, Node)> {
             let children: Vec<_> = namespace.list(directory, "").collect();
             **directory = crate::brain::namespace::Directory {
                 descendants: directory.descendants,
+                files: directory.files,
                 copies: children.len() as u8,
                 ..Default::default()
             };
@@ -277,7 +322,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
     #[test]
     fn the_brain_is_a_namespace(deeds in deeds()) {
-        play(World::new(), deeds)?;
+        play(World::with(config()), deeds)?;
     }
 }
 
@@ -287,7 +332,7 @@ fn the_random_calls_are_answered() {
     let answered = std::cell::Cell::new(0);
     runner
         .run(&deeds(), |deeds| {
-            answered.set(answered.get() + play(World::new(), deeds)?);
+            answered.set(answered.get() + play(World::with(config()), deeds)?);
             Ok(())
         })
         .unwrap();
@@ -301,7 +346,8 @@ fn planted_mistakes_are_caught() {
     for mistake in [Mistake::MasterRepliesBeforeCommit, Mistake::MasterForgetsOutcomes] {
         let mut runner = proptest::test_runner::TestRunner::deterministic();
         let result = runner.run(&deeds(), |deeds| {
-            play(World::with_mistakes(Mistakes::default().with(mistake)), deeds).map(|_| ())
+            let mistakes = Mistakes::default().with(mistake);
+            play(World::with(BrainConfig { mistakes, ..config() }), deeds).map(|_| ())
         });
         assert!(result.is_err(), "{mistake:?} was not noticed");
     }

@@ -12,7 +12,6 @@ use crate::brain::{
     Brain, BrainConfig, Effect, Event, Loader, Now, Ordinal, Request, Response, SessionId, Term,
     Token,
 };
-use crate::mistakes::Mistakes;
 
 pub(super) const CLUSTER: ClusterId = ClusterId(0xC1);
 pub(super) const CHUNK: u32 = 1 << 20;
@@ -67,6 +66,8 @@ pub(super) fn config() -> BrainConfig {
     BrainConfig {
         fresh_cluster_id: CLUSTER,
         geometry: Geometry::new(CHUNK.into()).unwrap(),
+        // What is removed is gone, where a test does not say otherwise.
+        trash_period: Some(Millis(0)),
         ..BrainConfig::default()
     }
 }
@@ -108,11 +109,6 @@ impl World {
         world
     }
 
-    #[cfg_attr(not(feature = "planted-mistakes"), expect(dead_code))]
-    pub(super) fn with_mistakes(mistakes: Mistakes) -> Self {
-        Self::with(BrainConfig { mistakes, ..config() })
-    }
-
     /// A cluster of so many live servers, past its cold start.
     pub(super) fn with_servers(count: u8) -> Self {
         Self::new().and_servers(count)
@@ -139,7 +135,7 @@ impl World {
         self.brain.namespace.check();
     }
 
-    fn take(&mut self, out: Vec<Effect>) {
+    pub(super) fn take(&mut self, out: Vec<Effect>) {
         for effect in out {
             match effect {
                 Effect::Commit { ordinal, mutations, counters } => {
@@ -184,16 +180,21 @@ impl World {
         while self.commit_one() {}
     }
 
-    /// A brain of what is durable now.
-    pub(super) fn load(&self) -> Brain {
+    /// A loader that has heard all that is durable now.
+    pub(super) fn loader(&self) -> Loader {
         let term =
             Term { epoch: Epoch(self.epoch + 1), commit_sequence: CommitSequence(self.sequence) };
         let mut loader = Loader::new(self.config.clone(), term, &self.counters).unwrap();
         for (key, value) in &self.store {
             loader.entry(key, value).unwrap();
         }
+        loader
+    }
+
+    /// A brain of what is durable now.
+    pub(super) fn load(&self) -> Brain {
         let mut out = Vec::new();
-        let brain = loader.finish(self.time(), &mut out).unwrap();
+        let brain = self.loader().finish(self.time(), &mut out).unwrap();
         assert!(out.is_empty(), "loading changes nothing");
         brain.namespace.check();
         brain

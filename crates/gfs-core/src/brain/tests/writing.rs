@@ -6,7 +6,7 @@ use gfs_types::{ErrorCode, InodeId, Millis, ROOT_INODE};
 use super::world::{CHUNK, World};
 use crate::brain::{Request, Response};
 
-fn create(world: &mut World, client: u64, path: &str) -> pb::CreateResponse {
+pub(super) fn create(world: &mut World, client: u64, path: &str) -> pb::CreateResponse {
     let header = world.header(client, next(world));
     let request = pb::CreateRequest { header, path: path.into(), ..Default::default() };
     match world.ask(Request::Create(request)) {
@@ -19,11 +19,11 @@ fn next(world: &World) -> u64 {
     world.fresh().unwrap().sequence
 }
 
-fn done(chunk: &pb::ChunkLocation, length: u32) -> pb::FinishedChunk {
+pub(super) fn done(chunk: &pb::ChunkLocation, length: u32) -> pb::FinishedChunk {
     pb::FinishedChunk { handle: chunk.handle, version: chunk.version, length }
 }
 
-fn allocate(
+pub(super) fn allocate(
     world: &mut World,
     client: u64,
     inode: u64,
@@ -39,7 +39,7 @@ fn allocate(
     }
 }
 
-fn close(
+pub(super) fn close(
     world: &mut World,
     client: u64,
     inode: u64,
@@ -54,7 +54,11 @@ fn close(
     }
 }
 
-fn open(world: &mut World, client: u64, inode: u64) -> Result<pb::OpenResponse, ErrorCode> {
+pub(super) fn open(
+    world: &mut World,
+    client: u64,
+    inode: u64,
+) -> Result<pb::OpenResponse, ErrorCode> {
     let header = world.header(client, next(world));
     let request = pb::OpenRequest { header, inode, write: true, ..Default::default() };
     match world.ask(Request::Open(request)) {
@@ -86,7 +90,7 @@ fn recover(
     }
 }
 
-fn stat(world: &mut World, path: &str) -> pb::StatResponse {
+pub(super) fn stat(world: &mut World, path: &str) -> pb::StatResponse {
     let request = pb::StatRequest { header: world.header(99, 0), path: path.into(), inode: 0 };
     match world.ask(Request::Stat(request)) {
         Ok(Response::Stat(response)) => response,

@@ -3,6 +3,7 @@
 mod death;
 mod rot;
 mod successor;
+mod trash;
 mod tree;
 
 use std::path::Path;
@@ -75,6 +76,7 @@ async fn play(stage: &mut Stage<'_>) -> anyhow::Result<()> {
     bounded("the killed server", death::play(stage, death::Kind::Killed)).await?;
     bounded("the frozen server", death::play(stage, death::Kind::Frozen)).await?;
     bounded("the rotten bytes", rot::play(stage)).await?;
+    bounded("the removed tree", trash::play(stage)).await?;
     bounded("the killed master", successor::play(stage)).await?;
     let deaths = stage.watch.false_deaths();
     for death in &deaths {

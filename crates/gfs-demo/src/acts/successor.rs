@@ -13,7 +13,7 @@ use crate::verdict::seconds;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 pub(crate) async fn play(stage: &mut Stage<'_>) -> anyhow::Result<()> {
-    stage.screen.title("5  The master is killed and started again");
+    stage.screen.title("6  The master is killed and started again");
     let begun = Instant::now();
     tokio::task::block_in_place(|| stage.cluster.kill(Part::Master, Signal::KILL))?;
     stage.cluster.take_ended()?;

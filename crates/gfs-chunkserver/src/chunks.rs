@@ -14,9 +14,11 @@ use gfs_core::mistakes::Mistakes;
 use gfs_core::replica::{
     CommandId, DiskOp, Event, Header, Identity, Output, Replica, Settings, StreamId, Window,
 };
+use gfs_core::scrub::Page;
 use gfs_proto::v1 as pb;
 use gfs_types::{ChunkHandle, ErrorCode};
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -24,6 +26,9 @@ use tokio::sync::mpsc::UnboundedSender;
 
 /// What slices are kept in: the memory they were received in.
 pub(crate) type Payload = Vec<Bytes>;
+
+/// A range of handles.
+type Span = (Bound<u64>, Bound<u64>);
 
 /// Chunks that pushes may wait for before their Grant came.
 const MAX_ABSENT: usize = 1_024;
@@ -113,6 +118,64 @@ impl Chunks {
         let found = lock(&self.found);
         let unloaded = found.keys().filter(|handle| !loaded.contains_key(handle)).count();
         unloaded + loaded.values().filter(|chunk| chunk.inner().replica.is_stored()).count()
+    }
+
+    /// Replicas with handles above `after`, in order, and how many there are up to it and in all.
+    pub(crate) fn page(&self, after: u64, limit: usize) -> Page {
+        let loaded = lock(&self.loaded);
+        let found = lock(&self.found);
+        let used = |range: Span| {
+            let stored = loaded.range(range).filter(|(_, chunk)| chunk.inner().replica.is_stored());
+            stored.map(|(handle, _)| *handle)
+        };
+        let unused = |range: Span| {
+            let handles = found.range(range).map(|(handle, _)| *handle);
+            handles.filter(|handle| !loaded.contains_key(handle))
+        };
+        let upto = (Bound::Unbounded, Bound::Included(after));
+        let behind = (Bound::Excluded(after), Bound::Unbounded);
+        let before = (used(upto).count() + unused(upto).count()) as u64;
+        let total = before + (used(behind).count() + unused(behind).count()) as u64;
+        let mut handles: Vec<u64> = used(behind).take(limit).collect();
+        handles.extend(unused(behind).take(limit));
+        handles.sort_unstable();
+        handles.truncate(limit);
+        Page { handles, before, total }
+    }
+
+    /// What the server knows of a replica.
+    pub(crate) fn state(&self, handle: u64) -> Option<pb::ReplicaState> {
+        match self.get(handle) {
+            Some(chunk) => chunk.inner().state(),
+            None => lock(&self.found).get(&handle).map(reported),
+        }
+    }
+
+    /// The same, of a replica that nothing is being done to.
+    pub(crate) fn idle(&self, handle: u64) -> Option<pb::ReplicaState> {
+        match self.get(handle) {
+            Some(chunk) => chunk.inner().idle(),
+            None => lock(&self.found).get(&handle).map(reported),
+        }
+    }
+
+    /// There is no file of a replica any more that was idle in this state. Whether it still was:
+    /// then there is no such replica from now on, and a new one may be made.
+    pub(crate) fn lose(&self, state: &pb::ReplicaState) -> bool {
+        let handle = state.handle;
+        let loaded = lock(&self.loaded);
+        let Some(chunk) = loaded.get(&handle) else {
+            return lock(&self.found).remove(&handle).is_some();
+        };
+        let mut inner = chunk.inner();
+        let lost = inner.idle().as_ref() == Some(state);
+        if lost {
+            inner.replica.lose();
+            inner.suspect = false;
+            inner.synced = Position::default();
+            lock(&self.absent).insert(handle);
+        }
+        lost
     }
 
     /// The chunk if this server knows anything of it.
@@ -207,6 +270,11 @@ impl Inner {
     /// What the master is told of the replica; `None` when there is none.
     pub(crate) fn state(&self) -> Option<pb::ReplicaState> {
         self.replica.state().map(|state| self.with_disk(state))
+    }
+
+    /// The same while nothing is being done to it.
+    fn idle(&self) -> Option<pb::ReplicaState> {
+        if self.replica.is_active() { None } else { self.state() }
     }
 
     /// What a report says of it.

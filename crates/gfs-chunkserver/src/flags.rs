@@ -66,6 +66,20 @@ pub struct Flags {
     #[arg(long, env = "GFS_MAX_OPEN", value_name = "FILES", default_value_t = 512)]
     pub max_open: usize,
 
+    /// Verify all replicas in the background, at this rate in MB/s (1 000 000 bytes); 0: do not
+    ///
+    /// Replicas that nobody reads are read too, so that damage is found and repaired from another
+    /// copy before that one is gone as well. The scrub gives way to clients, goes on where it
+    /// stood after a restart, and shows in `kubectl gfs status` and the metrics.
+    #[arg(long, env = "GFS_SCRUB_RATE", value_name = "MB/S", default_value_t = 20)]
+    pub scrub_rate: u64,
+
+    /// Begin to verify all replicas anew so many seconds after the last begin
+    ///
+    /// Or as soon as that pass has ended, if that takes longer.
+    #[arg(long, env = "GFS_SCRUB_INTERVAL", value_name = "SECONDS", default_value_t = 86_400)]
+    pub scrub_interval: u64,
+
     /// What every process has.
     #[command(flatten)]
     pub process: ProcessFlags,

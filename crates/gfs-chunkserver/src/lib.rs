@@ -4,7 +4,7 @@
 //! blocking code. [`ChunkServer`] is the shell around the replicas' state machines of
 //! `gfs_core::replica`: it turns streams ([`push`], [`read`], [`copy`]), the masters' sessions
 //! ([`session`], [`heartbeat`]) and the disk ([`disk`]) into events and carries out what the
-//! machines want done ([`chunks`]).
+//! machines want done ([`chunks`]). [`scrub`] verifies the volume in the background.
 
 mod chunks;
 mod commands;
@@ -22,6 +22,7 @@ mod metrics;
 mod node;
 mod push;
 mod read;
+pub mod scrub;
 mod server;
 mod session;
 pub mod store;

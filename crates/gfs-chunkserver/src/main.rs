@@ -6,6 +6,7 @@ use gfs_chunkserver::files::OsFiles;
 use gfs_chunkserver::flags::Flags;
 use gfs_chunkserver::store::{BootId, Volume, VolumeOptions};
 use gfs_chunkserver::{ChunkServer, Config, Parts};
+use gfs_core::scrub::Settings;
 use gfs_process::Process;
 use gfs_proto::v1 as pb;
 use gfs_transport::{TcpConnector, tcp_incoming};
@@ -65,6 +66,10 @@ async fn run(flags: Flags, mut process: Process) -> anyhow::Result<()> {
         boot_id,
         stale_read_limit: flags.stale_read_limit.map(Millis),
         push_memory: flags.push_memory << 20,
+        scrub: Settings {
+            rate: flags.scrub_rate.saturating_mul(1_000_000),
+            interval: Millis(flags.scrub_interval.saturating_mul(1_000)),
+        },
         transport: gfs_transport::Config::default(),
     };
     let http = process.http_address;

@@ -22,6 +22,10 @@ pub(crate) struct ServerMetrics {
     pub(crate) oldest_io: Gauge,
     pub(crate) unclean: Gauge,
     pub(crate) sessions: Gauge,
+    pub(crate) scrubbed: Counter,
+    pub(crate) scrub_findings: Labelled<1, Counter>,
+    pub(crate) scrub_percent: Gauge,
+    pub(crate) scrub_completed: Gauge,
 }
 
 impl ServerMetrics {
@@ -81,6 +85,23 @@ impl ServerMetrics {
                 "Replicas with bytes not yet known to be on disk",
             ),
             sessions: metrics.gauge("gfs_chunkserver_sessions", "Masters it is registered with"),
+            scrubbed: metrics.counter(
+                "gfs_chunkserver_scrubbed_bytes_total",
+                "Bytes of replicas verified in the background",
+            ),
+            scrub_findings: metrics.counters(
+                "gfs_chunkserver_scrub_findings_total",
+                "What the scrub found",
+                ["kind"],
+            ),
+            scrub_percent: metrics.gauge(
+                "gfs_chunkserver_scrub_progress_percent",
+                "Of the replicas, how many the present pass has verified",
+            ),
+            scrub_completed: metrics.gauge(
+                "gfs_chunkserver_scrub_completed_timestamp_seconds",
+                "When the last complete pass ended",
+            ),
         }
     }
 }

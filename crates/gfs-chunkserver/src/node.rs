@@ -4,6 +4,7 @@ use crate::chunks::Chunks;
 use crate::credit::Credit;
 use crate::io_age::IoAges;
 use crate::metrics::ServerMetrics;
+use crate::read::ranges;
 use crate::store::{Volume, VolumeRecord};
 use gfs_core::replica::{Remember, ServerGate};
 use gfs_process::{Clock, Tasks};
@@ -42,6 +43,8 @@ pub(crate) struct Node {
     pub(crate) leaving: AtomicBool,
     pub(crate) capacity: Capacity,
     pub(crate) counts: Counts,
+    /// The scrub, as heartbeats tell it.
+    pub(crate) scrub: Mutex<pb::ScrubState>,
     /// Set by a flag: instead of what the master says.
     pub(crate) read_limit: Option<Millis>,
     gate: Mutex<ServerGate>,
@@ -103,6 +106,7 @@ impl Node {
             leaving: AtomicBool::new(false),
             capacity: Capacity::default(),
             counts: Counts::default(),
+            scrub: Mutex::default(),
             read_limit: parts.read_limit,
             gate: Mutex::new(ServerGate::new(stored, read_limit)),
             masters: Mutex::default(),
@@ -171,6 +175,24 @@ impl Node {
         }
     }
 
+    /// Whether any master hears what is found.
+    pub(crate) fn has_master(&self) -> bool {
+        !lock(&self.masters).is_empty()
+    }
+
+    /// Every replica with the damage that is known of it, in the order of handles: for reports. So
+    /// a finding is not lost with the notice that told it.
+    pub(crate) fn replica_states(&self) -> Vec<pb::ReplicaState> {
+        let mut states = self.chunks.states();
+        for (handle, blocks) in self.volume.damaged() {
+            let at = states.binary_search_by_key(&handle.0, |state| state.handle).ok();
+            if let Some(state) = at.and_then(|at| states.get_mut(at)) {
+                state.damaged = ranges(&blocks);
+            }
+        }
+        states
+    }
+
     /// The volume as heartbeats tell it, without touching the disk.
     pub(crate) fn volume_state(&self) -> pb::VolumeState {
         let health = self.volume.health();
@@ -186,6 +208,7 @@ impl Node {
             oldest_io_ms: self.io.oldest_ms(self.clock.now()),
             failing,
             chunks: self.counts.replicas.load(Ordering::Relaxed),
+            scrub: Some(*lock(&self.scrub)),
         }
     }
 }

@@ -8,6 +8,7 @@ use crate::node::{Node, NodeParts};
 use crate::session::{Identity, Link, Sessions};
 use crate::store::Volume;
 use crate::{copy, push, read, upkeep};
+use gfs_core::scrub;
 use gfs_process::{Clock, Health, Metrics, Random, Shutdown, Tasks};
 use gfs_proto::v1 as pb;
 use gfs_transport::{Accepted, Connector, Dialer};
@@ -44,6 +45,8 @@ pub struct Config {
     pub stale_read_limit: Option<Millis>,
     /// Memory for pushed data, in bytes.
     pub push_memory: u64,
+    /// How the volume is verified in the background.
+    pub scrub: scrub::Settings,
     /// Windows, limits and times of connections.
     pub transport: gfs_transport::Config,
 }
@@ -137,6 +140,12 @@ impl ChunkServer {
         let (syncing, pulse) = (Arc::clone(&node), health.pulse("sync", SYNC_LIMIT));
         let ended_sync = ended.clone();
         tasks.essential_thread("sync", move || upkeep::sync(&syncing, &ended_sync, pulse))?;
+        if config.scrub.rate > 0 {
+            let (scrubbing, ended, settings) = (Arc::clone(&node), ended.clone(), config.scrub);
+            tasks.essential_thread("scrub", move || {
+                crate::scrub::run(&scrubbing, settings, &ended)
+            })?;
+        }
         tasks.essential("ticks", upkeep::tick(Arc::clone(&node), ended.clone()));
         let sessions = Arc::new(Sessions {
             node: Arc::clone(&node),

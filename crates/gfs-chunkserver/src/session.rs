@@ -229,7 +229,7 @@ impl Sessions {
     /// Reports every replica, in pages.
     async fn report(&self, mut client: SessionClient<Channel>, session: u64) -> anyhow::Result<()> {
         let report = u64::from(self.reports.fetch_add(1, Ordering::Relaxed)) + 1;
-        let states = self.node.chunks.states();
+        let states = self.node.replica_states();
         let (count, mut digest) = (states.len() as u64, Crc::default());
         let pages = states.chunks(PAGE);
         let last_page = pages.len().saturating_sub(1);

@@ -5,6 +5,7 @@
 //! * [`replica`]: one replica of a chunk on a chunkserver, and the gate that fences its server.
 //! * [`writer`]: a client that writes a file.
 //! * [`reader`]: a client that reads one.
+//! * [`scrub`]: a volume's background verification.
 //!
 //! Each is a state machine: `(state, event, now) -> (state, effects)`. The shells (`gfs-master`,
 //! `gfs-chunkserver`, `gfs-client`) turn sockets, disks and clocks into events and carry effects
@@ -15,4 +16,5 @@ pub mod brain;
 pub mod mistakes;
 pub mod reader;
 pub mod replica;
+pub mod scrub;
 pub mod writer;

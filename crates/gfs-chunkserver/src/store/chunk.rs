@@ -165,7 +165,12 @@ pub(crate) fn read_header(
 }
 
 impl OpenChunk {
-    fn load(shared: &Shared, member: Membership, handle: ChunkHandle) -> StoreResult<Self> {
+    /// Opens the file and reads all but the data.
+    pub(super) fn load(
+        shared: &Shared,
+        member: Membership,
+        handle: ChunkHandle,
+    ) -> StoreResult<Self> {
         let path = shared.volume.chunk(handle);
         let file = match shared.files.open(&path) {
             Ok(file) => file,

@@ -67,6 +67,8 @@ pub(crate) struct VolumeLayout {
 impl VolumeLayout {
     pub(crate) const RECORD: &'static str = "gfs-volume";
     pub(crate) const NEW_RECORD: &'static str = "gfs-volume.new";
+    pub(crate) const SCRUB: &'static str = "gfs-scrub";
+    pub(crate) const NEW_SCRUB: &'static str = "gfs-scrub.new";
     pub(crate) const CHUNKS: &'static str = "chunks";
     pub(crate) const QUARANTINE: &'static str = "quarantine";
 
@@ -80,6 +82,14 @@ impl VolumeLayout {
 
     pub(crate) fn new_record(&self) -> PathBuf {
         self.dir.join(Self::NEW_RECORD)
+    }
+
+    pub(crate) fn scrub(&self) -> PathBuf {
+        self.dir.join(Self::SCRUB)
+    }
+
+    pub(crate) fn new_scrub(&self) -> PathBuf {
+        self.dir.join(Self::NEW_SCRUB)
     }
 
     pub(crate) fn chunks(&self) -> PathBuf {

@@ -145,7 +145,7 @@ impl Volume {
         Ok(())
     }
 
-    fn forget(&self, handle: ChunkHandle, open: &mut Option<OpenChunk>) {
+    pub(super) fn forget(&self, handle: ChunkHandle, open: &mut Option<OpenChunk>) {
         *open = None;
         lock(&self.shared.dirty).remove(&handle);
         lock(&self.shared.damage).remove(&handle);

@@ -26,9 +26,11 @@
 mod buffers;
 mod chunk;
 mod error;
+mod examine;
 mod header;
 mod layout;
 mod lifecycle;
+mod progress;
 mod read;
 mod record;
 mod scan;
@@ -39,6 +41,7 @@ mod window;
 mod write;
 
 pub use error::{StoreError, StoreResult};
+pub use examine::{Examined, Rechecked};
 pub use header::{BootId, Extent, FORMAT, Flags, Header, Place, Position, Slot};
 pub use layout::{ChunkLayout, SLOT};
 pub use lifecycle::NewChunk;

@@ -50,7 +50,7 @@ pub struct Verified {
 }
 
 /// A range of blocks, with all it takes to read and check them without the chunk's lock.
-struct Plan {
+pub(super) struct Plan {
     file: Arc<dyn ChunkFile>,
     length: u32,
     /// From the first block's begin to the last one's end, or the content's.
@@ -61,7 +61,7 @@ struct Plan {
 
 impl Plan {
     /// Covers the blocks that bytes `offset..end` touch; these lie within the content.
-    fn new(open: &OpenChunk, offset: u32, end: u32) -> Self {
+    pub(super) fn new(open: &OpenChunk, offset: u32, end: u32) -> Self {
         let length = open.header.content.length;
         let first = offset / BLOCK_SIZE;
         let blocks = first..end.div_ceil(BLOCK_SIZE);
@@ -74,8 +74,13 @@ impl Plan {
         }
     }
 
+    /// Bytes that it reads.
+    pub(super) const fn len(&self) -> usize {
+        (self.end - self.begin) as usize
+    }
+
     /// Fills `buffer`, and returns the blocks that are not as they should be.
-    fn read(&self, buffer: &mut Buffer) -> io::Result<Vec<u32>> {
+    pub(super) fn read(&self, buffer: &mut Buffer) -> io::Result<Vec<u32>> {
         let read = |bytes: &mut [u8], at| self.file.read(bytes, at).map(Some);
         Ok(self.read_with(buffer, read)?.unwrap_or_default())
     }
@@ -262,7 +267,7 @@ impl Chunk {
     }
 
     /// Which blocks of a range the disk does not return, or not as they should be.
-    fn unreadable_blocks(
+    pub(super) fn unreadable_blocks(
         &self,
         shared: &Shared,
         member: Membership,

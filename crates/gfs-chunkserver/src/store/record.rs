@@ -5,6 +5,7 @@ use crate::files::ChunkFiles;
 use crate::store::layout::VolumeLayout;
 use gfs_types::{ClusterId, CommitSequence, Crc, Epoch, Geometry, ServerNumber, ServerUuid};
 use std::fmt::Write as _;
+use std::path::Path;
 
 /// The file `gfs-volume`: lines of a name, a space and a value, in this order, each once, ended by
 /// the checksum of all bytes before its line. It is replaced as a whole (written beside, synced,
@@ -45,7 +46,7 @@ impl VolumeRecord {
     #[must_use]
     pub fn encode(&self) -> String {
         let cluster = self.cluster.map_or_else(|| "none".to_owned(), |cluster| cluster.to_string());
-        let mut text = format!(
+        let text = format!(
             "gfs-volume 1\ncluster {cluster}\nserver {}\nnumber {}\nchunk-size {}\nepoch {}\nsequence {}\n",
             self.server,
             self.number.0,
@@ -53,9 +54,7 @@ impl VolumeRecord {
             self.epoch,
             self.sequence,
         );
-        let crc = Crc::of(text.as_bytes()).0;
-        let _ = writeln!(text, "crc32c {crc:08x}"); // writing to a String cannot fail
-        text
+        framed(text)
     }
 
     /// Reads the file's text.
@@ -63,20 +62,7 @@ impl VolumeRecord {
     /// # Errors
     /// A text that says what does not fit.
     pub fn decode(text: &[u8]) -> Result<Self, String> {
-        let text = std::str::from_utf8(text).map_err(|_| "the record is not text")?;
-        let (body, last) = text
-            .strip_suffix('\n')
-            .and_then(|text| text.rfind('\n'))
-            .map(|at| text.split_at(at + 1))
-            .ok_or("the record is cut short")?;
-        if !body.starts_with("gfs-volume ") {
-            return Err("the record is not one of GFS".to_owned());
-        }
-        let crc = last.trim_end().strip_prefix("crc32c ").filter(|digits| digits.len() == 8);
-        let crc = crc.and_then(|digits| u32::from_str_radix(digits, 16).ok());
-        if crc != Some(Crc::of(body.as_bytes()).0) {
-            return Err("the record does not match its checksum".to_owned());
-        }
+        let body = unframed(text)?;
         let mut lines = body.lines();
         let mut field = |name: &str| {
             let line = lines.next().unwrap_or_default();
@@ -126,22 +112,58 @@ impl VolumeRecord {
     }
 
     pub(crate) fn save(&self, files: &dyn ChunkFiles, layout: &VolumeLayout) -> StoreResult<()> {
-        let (new, path) = (layout.new_record(), layout.record());
-        match files.unlink(&new) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(StoreError::disk("remove", &new, error));
-            }
-            _ => {}
-        }
-        let file = files.create(&new).map_err(|e| StoreError::disk("create", &new, e))?;
-        file.write_all(self.encode().as_bytes(), 0)
-            .and_then(|()| file.sync())
-            .map_err(|e| StoreError::disk("write", &new, e))?;
-        files
-            .rename(&new, &path)
-            .and_then(|()| files.sync_dir(&layout.dir))
-            .map_err(|e| StoreError::disk("rename", &new, e))
+        replace_file(files, layout, &layout.new_record(), &layout.record(), &self.encode())
     }
+}
+
+/// Ends a record's lines by their checksum.
+pub(super) fn framed(mut text: String) -> String {
+    let crc = Crc::of(text.as_bytes()).0;
+    let _ = writeln!(text, "crc32c {crc:08x}"); // writing to a String cannot fail
+    text
+}
+
+/// The lines of a record whose checksum is right.
+pub(super) fn unframed(text: &[u8]) -> Result<&str, String> {
+    let text = std::str::from_utf8(text).map_err(|_| "the record is not text")?;
+    let (body, last) = text
+        .strip_suffix('\n')
+        .and_then(|text| text.rfind('\n'))
+        .map(|at| text.split_at(at + 1))
+        .ok_or("the record is cut short")?;
+    if !body.starts_with("gfs-") {
+        return Err("the record is not one of GFS".to_owned());
+    }
+    let crc = last.trim_end().strip_prefix("crc32c ").filter(|digits| digits.len() == 8);
+    let crc = crc.and_then(|digits| u32::from_str_radix(digits, 16).ok());
+    if crc != Some(Crc::of(body.as_bytes()).0) {
+        return Err("the record does not match its checksum".to_owned());
+    }
+    Ok(body)
+}
+
+/// Replaces a small file as a whole and durably: by way of `new`, beside it.
+pub(super) fn replace_file(
+    files: &dyn ChunkFiles,
+    layout: &VolumeLayout,
+    new: &Path,
+    path: &Path,
+    text: &str,
+) -> StoreResult<()> {
+    match files.unlink(new) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(StoreError::disk("remove", new, error));
+        }
+        _ => {}
+    }
+    let file = files.create(new).map_err(|e| StoreError::disk("create", new, e))?;
+    file.write_all(text.as_bytes(), 0)
+        .and_then(|()| file.sync())
+        .map_err(|e| StoreError::disk("write", new, e))?;
+    files
+        .rename(new, path)
+        .and_then(|()| files.sync_dir(&layout.dir))
+        .map_err(|e| StoreError::disk("rename", new, e))
 }
 
 #[cfg(test)]

@@ -86,6 +86,7 @@ struct OpenChunks {
 ///
 /// ```text
 /// gfs-volume                              VolumeRecord
+/// gfs-scrub                               where the scrub stands: see `progress`
 /// chunks/34/0000000000001234.chunk        ChunkLayout, Header
 /// chunks/34/0000000000001234.new          a chunk without a header yet; removed at the next start
 /// quarantine/0000000000001234.chunk[.n]   files that are garbled or unknown to the cluster
@@ -254,6 +255,12 @@ impl Volume {
         damage.iter().map(|(handle, blocks)| (*handle, blocks.iter().copied().collect())).collect()
     }
 
+    /// Those of one chunk, in order.
+    #[must_use]
+    pub fn damaged_blocks(&self, handle: ChunkHandle) -> Vec<u32> {
+        lock(&self.shared.damage).get(&handle).into_iter().flatten().copied().collect()
+    }
+
     pub(crate) fn member(&self) -> StoreResult<Membership> {
         let record = lock(&self.record);
         let cluster = record.cluster.ok_or(StoreError::NoCluster)?;
@@ -315,7 +322,7 @@ impl Volume {
         self.chunk(handle).read_cached(&self.shared, offset, len)
     }
 
-    /// Reads every block of a chunk and compares it with its checksum: the scrubber's call, and
+    /// Reads every block of a chunk and compares it with its checksum:
     /// what tells how much of a suspect chunk is good. To keep only the good prefix, set it as the
     /// content ([`StateChange::content`]). Does not stop writers.
     ///

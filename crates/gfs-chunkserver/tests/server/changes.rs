@@ -51,12 +51,12 @@ pub(crate) async fn change(
     best.length
 }
 
-fn clone(rig: &Rig, sources: &[u32]) -> Body {
+pub(crate) fn clone(rig: &Rig, sources: &[u32]) -> Body {
     let sources = rig.master.locations(sources);
     Body::Clone(pb::Clone { version: 1, sources, inode: 7, ..Default::default() })
 }
 
-async fn written(rig: &Rig, servers: &[u32], length: u32) -> Push {
+pub(crate) async fn written(rig: &Rig, servers: &[u32], length: u32) -> Push {
     rig.master.grant(H, 1, servers, 0).await;
     let mut push = Push::open(rig, H, 1, 9, servers).await;
     push.opened().await;

@@ -7,5 +7,6 @@ mod changes;
 mod hostile;
 mod master;
 mod rig;
+mod scrub;
 mod wire;
 mod writes;

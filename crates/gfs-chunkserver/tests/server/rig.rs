@@ -5,12 +5,13 @@ use async_trait::async_trait;
 use gfs_chunkserver::files::{ChunkFiles, FaultyFiles, OsFiles};
 use gfs_chunkserver::store::{BootId, Volume, VolumeOptions};
 use gfs_chunkserver::{ChunkServer, Config, Parts};
+use gfs_core::scrub::Settings;
 use gfs_process::{
     Health, Metrics, Shutdown, ShutdownTrigger, SystemClock, Tasks, random_from_seed,
 };
 use gfs_proto::v1 as pb;
 use gfs_transport::{BoxedIo, Connector, Dialer, TcpConnector, tcp_incoming};
-use gfs_types::{Geometry, ServerUuid};
+use gfs_types::{Geometry, Millis, ServerUuid};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -98,8 +99,13 @@ impl Disk {
 }
 
 impl Running {
-    /// Starts a chunkserver and waits until the master takes it.
+    /// Starts a chunkserver and waits until the master takes it. It does not scrub.
     pub(crate) async fn start(master: &Master, disk: &Disk, seed: u128) -> Self {
+        Self::scrubbing(master, disk, seed, 0).await
+    }
+
+    /// The same; scrubs at this rate, pass after pass.
+    pub(crate) async fn scrubbing(master: &Master, disk: &Disk, seed: u128, rate: u64) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let options = VolumeOptions {
@@ -124,6 +130,7 @@ impl Running {
             boot_id: [1; 16],
             stale_read_limit: None,
             push_memory: 64 << 20,
+            scrub: Settings { rate, interval: Millis(0) },
             transport: gfs_transport::Config::default(),
         };
         let server = ChunkServer::new(

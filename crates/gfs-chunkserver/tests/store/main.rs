@@ -10,4 +10,5 @@ mod fixtures;
 mod model;
 mod power;
 mod rig;
+mod scrub;
 mod volume;

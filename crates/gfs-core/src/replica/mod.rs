@@ -318,6 +318,19 @@ impl<P: Clone> Replica<P> {
         replica
     }
 
+    /// Its file is found to be gone: there is no such replica here any more, and a new one may be
+    /// made. Does nothing while it is active ([`Self::is_active`]).
+    pub fn lose(&mut self) {
+        if self.is_active() {
+            return;
+        }
+        if let Some(role) = self.role.take() {
+            self.ended_at = self.ended_at.max(role.version);
+        }
+        self.stored = None;
+        self.confirmed = 0;
+    }
+
     /// Takes one event and appends what is to be done.
     pub fn step(&mut self, now: Millis, event: Event<P>, out: &mut Outputs<P>) {
         let lapse = now.since(self.last_event).min(MAX_LAPSE);

@@ -124,6 +124,28 @@ pub struct ChunkLocation {
     #[prost(bool, tag = "9")]
     pub hole: bool,
 }
+/// How far a volume's background verification is (the scrub: every replica is read and compared with
+/// its checksums, in turn), and what it has found.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ScrubState {
+    /// Bytes that it may read in a second; 0: off.
+    #[prost(uint64, tag = "1")]
+    pub rate: u64,
+    /// Of the replicas, how many the present pass has verified, in percent; 100 between two passes.
+    #[prost(uint32, tag = "2")]
+    pub percent: u32,
+    /// When the last complete pass ended, milliseconds since 1970; 0: there was none yet.
+    #[prost(uint64, tag = "3")]
+    pub completed_ms: u64,
+    /// Complete passes since the volume was made.
+    #[prost(uint64, tag = "4")]
+    pub passes: u64,
+    /// Blocks found damaged, and replicas found lost or beyond use, since the volume was made.
+    #[prost(uint64, tag = "5")]
+    pub damaged_blocks: u64,
+    #[prost(uint64, tag = "6")]
+    pub lost_replicas: u64,
+}
 /// A half-open range of blocks (64 KiB each) of a chunk.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct BlockRange {
@@ -330,6 +352,9 @@ pub mod server_status {
         pub free_bytes: u64,
         #[prost(string, tag = "3")]
         pub failing: ::prost::alloc::string::String,
+        /// As the volume's server last told.
+        #[prost(message, optional, tag = "10")]
+        pub scrub: ::core::option::Option<super::ScrubState>,
     }
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1617,6 +1642,9 @@ pub struct VolumeState {
     pub failing: ::prost::alloc::string::String,
     #[prost(uint32, tag = "6")]
     pub chunks: u32,
+    /// Absent from servers that know of none.
+    #[prost(message, optional, tag = "10")]
+    pub scrub: ::core::option::Option<ScrubState>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Heartbeat {

@@ -67,6 +67,7 @@ impl Server {
             oldest_io_ms: 0,
             failing: String::new(),
             chunks: self.disk.chunks.len() as u32,
+            ..Default::default()
         }
     }
 

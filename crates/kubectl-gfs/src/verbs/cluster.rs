@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use gfs_client::Client;
-use gfs_client::proto::{ChunkHealth, Incident, ServerState, ServerStatus};
+use gfs_client::proto::{ChunkHealth, Incident, ScrubState, ServerState, ServerStatus};
 use serde::Serialize;
 
 use crate::exit;
@@ -154,6 +154,50 @@ struct Server {
     chunks: u64,
     total_bytes: u64,
     free_bytes: u64,
+    scrub: Vec<Scrub>,
+}
+
+/// Background verification of one volume.
+#[derive(Serialize)]
+struct Scrub {
+    /// Bytes a second at most; 0: off.
+    rate: u64,
+    /// Of the present pass.
+    percent: u32,
+    passes: u64,
+    /// End of the last complete pass, milliseconds since 1970; absent: none yet.
+    completed_at: Option<u64>,
+    damaged_blocks: u64,
+    lost_replicas: u64,
+}
+
+impl From<ScrubState> for Scrub {
+    fn from(state: ScrubState) -> Self {
+        Self {
+            rate: state.rate,
+            percent: state.percent,
+            passes: state.passes,
+            completed_at: (state.completed_ms != 0).then_some(state.completed_ms),
+            damaged_blocks: state.damaged_blocks,
+            lost_replicas: state.lost_replicas,
+        }
+    }
+}
+
+/// A server's scrub in a word or two: the volume that is least far.
+fn scrub_text(scrubs: &[Scrub]) -> String {
+    let Some(scrub) = scrubs.iter().min_by_key(|scrub| (scrub.completed_at, scrub.percent)) else {
+        return String::new();
+    };
+    let now = if scrub.rate == 0 { "off".to_owned() } else { format!("{} %", scrub.percent) };
+    let last = scrub.completed_at.map_or(String::new(), |at| format!(", last {}", time(at)));
+    let count = |of: fn(&Scrub) -> u64| scrubs.iter().map(of).sum::<u64>();
+    let found = match (count(|s| s.damaged_blocks), count(|s| s.lost_replicas)) {
+        (0, 0) => String::new(),
+        (blocks, 0) => format!(", found {blocks} bad blocks"),
+        (blocks, lost) => format!(", found {blocks} bad blocks, {lost} lost copies"),
+    };
+    format!("{now}{last}{found}")
 }
 
 /// An incident. Spans in milliseconds; absent: not yet.
@@ -195,6 +239,7 @@ fn server(status: ServerStatus) -> Server {
         chunks: status.chunks,
         total_bytes: status.total_bytes,
         free_bytes: status.free_bytes,
+        scrub: status.volumes.into_iter().filter_map(|v| v.scrub).map(Scrub::from).collect(),
     }
 }
 
@@ -293,8 +338,18 @@ fn status_text(status: &Status) -> String {
         health.unavailable,
         health.cloning
     );
-    let mut rows =
-        vec![row(["server", "state", "silent", "chunks", "free", "address", "node", "zone", ""])];
+    let mut rows = vec![row([
+        "server",
+        "state",
+        "silent",
+        "chunks",
+        "free",
+        "scrub (UTC)",
+        "address",
+        "node",
+        "zone",
+        "",
+    ])];
     for server in &status.servers {
         rows.push(vec![
             format!("s{}", server.server),
@@ -302,6 +357,7 @@ fn status_text(status: &Status) -> String {
             format!("{} ms", server.silent_ms),
             server.chunks.to_string(),
             bytes(server.free_bytes),
+            scrub_text(&server.scrub),
             server.address.clone(),
             server.node.clone(),
             server.zone.clone(),

@@ -170,6 +170,7 @@ fn status(server: &Server, now: Now) -> pb::ServerStatus {
                 total_bytes: v.total_bytes,
                 free_bytes: v.free_bytes,
                 failing: v.failing.clone(),
+                scrub: v.scrub,
             })
             .collect(),
         software: server.software.clone(),

@@ -381,6 +381,29 @@ fn the_last_copy_is_never_condemned() {
 }
 
 #[test]
+fn the_last_copy_is_never_condemned_when_the_others_are_dead() {
+    let (mut world, handles) = stored(3, 1);
+    let handle = handles[0];
+    seal(&mut world, &handles);
+    world.kill(0);
+    world.kill(1);
+    world.run(60_000);
+    let session = world.hosts[2].session.unwrap();
+    let replica = world.hosts[2].replicas.get_mut(&handle.0).unwrap();
+    replica.damaged = true;
+    let state = replica.state(handle.0);
+    let notice = pb::Notice { handle: handle.0, body: Some(pb::notice::Body::Damaged(state)) };
+    // As a scrub does, pass after pass.
+    for _ in 0..5 {
+        world.event(|c, now, _, out| c.notice(now, SessionId(session), &notice, out));
+        world.run(20_000);
+        assert!(world.hosts[2].replicas.contains_key(&handle.0));
+        let location = world.chunks.location(handle, &pb::Place::default()).unwrap();
+        assert_eq!(location.servers.len(), 1, "its good blocks can still be read");
+    }
+}
+
+#[test]
 fn a_restarted_master_repeats_what_was_under_way() {
     let (mut world, handles) = stored(4, 1);
     let handle = handles[0];

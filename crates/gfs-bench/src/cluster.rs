@@ -21,11 +21,24 @@ pub(crate) struct Bench {
 impl Bench {
     /// A cluster with this many servers, its files below `directory`.
     pub(crate) async fn start(directory: &Path, servers: usize) -> anyhow::Result<Self> {
-        let counter = std::sync::atomic::AtomicU16::new(u16::try_from(servers)?);
+        let name = format!("cluster-{servers}");
+        Self::start_as(&directory.join(name), u16::try_from(servers)?, servers, &[]).await
+    }
+
+    /// The same with its files in `directory`, and arguments for each server. `slot`: clusters that
+    /// run at the same time differ in it.
+    pub(crate) async fn start_as(
+        directory: &Path,
+        slot: u16,
+        servers: usize,
+        arguments: &[&str],
+    ) -> anyhow::Result<Self> {
+        let counter = std::sync::atomic::AtomicU16::new(slot);
         let options = Options {
             servers,
             log: "warn".to_owned(),
-            ..Options::isolated(directory.join(format!("cluster-{servers}")), &counter)?
+            server_arguments: arguments.iter().map(|argument| (*argument).to_owned()).collect(),
+            ..Options::isolated(directory, &counter)?
         };
         let cluster = tokio::task::spawn_blocking(move || LocalCluster::start(options))
             .await

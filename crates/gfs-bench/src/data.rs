@@ -16,7 +16,7 @@ use crate::warmth::Warmth;
 const PIECE: u64 = 1 << 20;
 
 /// Every client writes a file of `bytes`.
-async fn write(bench: &Bench, clients: &[Client], bytes: u64) -> anyhow::Result<Rate> {
+pub(crate) async fn write(bench: &Bench, clients: &[Client], bytes: u64) -> anyhow::Result<Rate> {
     let cpu = bench.cpu()?;
     let begun = Instant::now();
     let mut tasks = Vec::new();
@@ -39,7 +39,7 @@ async fn write(bench: &Bench, clients: &[Client], bytes: u64) -> anyhow::Result<
 }
 
 /// Every client reads back the file it wrote; the library verifies each byte.
-async fn read(bench: &Bench, clients: &[Client], bytes: u64) -> anyhow::Result<Rate> {
+pub(crate) async fn read(bench: &Bench, clients: &[Client], bytes: u64) -> anyhow::Result<Rate> {
     let cpu = bench.cpu()?;
     let begun = Instant::now();
     let mut tasks = Vec::new();

@@ -8,6 +8,7 @@ mod metadata;
 mod raw;
 mod recovery;
 mod report;
+mod scrub;
 mod usage;
 mod warmth;
 
@@ -75,6 +76,8 @@ enum Part {
     Memory,
     /// Servers that die or hang
     Recovery,
+    /// Background verification of what is stored
+    Scrub,
 }
 
 #[derive(Subcommand)]
@@ -175,6 +178,11 @@ async fn parts(flags: &Flags, directory: &Path) -> anyhow::Result<Vec<Row>> {
     if wanted(Part::Recovery) {
         eprintln!("servers that die or hang …");
         recovery::losses(directory, warmth, &mut rows).await?;
+    }
+    if wanted(Part::Scrub) {
+        eprintln!("background verification …");
+        scrub::unlimited(directory, &mut rows).await?;
+        scrub::beside_readers(directory, flags.rounds, &mut rows).await?;
     }
     Ok(rows)
 }

@@ -7,9 +7,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use gfs_client::proto::Place;
+use gfs_client::proto::{Place, StatusResponse};
 use gfs_client::{Client, ClientOptions};
-use gfs_local::Part;
+use gfs_local::{Options, Part};
 use gfs_system_tests::{Bench, Content, Replica, Shape, bounded, eventually};
 
 const LIMIT: Duration = Duration::from_secs(90);
@@ -19,7 +19,15 @@ const LENGTH: u64 = (2 << 20) + 300_000;
 
 /// A cluster with a file, and where one copy of its first chunk is: on the server readers go to.
 async fn stored(content: Content) -> anyhow::Result<(Bench, Part, u64)> {
-    let bench = Bench::start(Shape::default()).await?;
+    stored_in(content, |_| Ok(())).await
+}
+
+/// The same with other options.
+async fn stored_in(
+    content: Content,
+    prepare: impl FnOnce(&mut Options) -> anyhow::Result<()>,
+) -> anyhow::Result<(Bench, Part, u64)> {
+    let bench = Bench::start_in(tempfile::tempdir()?, Shape::default(), prepare).await?;
     let mut file = bench.client.create("/f").await?;
     file.write_bytes(content.bytes(0, LENGTH as usize)).await?;
     file.close().await?;
@@ -63,6 +71,44 @@ async fn flipped_data_is_never_returned_and_repaired() -> anyhow::Result<()> {
         overwrite(&path, 200_000, &[0xff; 10])?;
         assert!(bench.check_replicas("/f", content, LENGTH, 3).await.is_err(), "it is damaged");
         heals_near(&bench, part, content).await
+    })
+    .await
+}
+
+/// Three right copies on the disks, by looking at the disks alone.
+async fn heals_unread(bench: &Bench, content: Content) -> anyhow::Result<()> {
+    eventually("three right copies", PATIENCE, async || {
+        Ok(bench.check_replicas("/f", content, LENGTH, 3).await.is_ok())
+    })
+    .await?;
+    bench.wait_whole(PATIENCE).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_nobody_reads_is_scrubbed_and_repaired() -> anyhow::Result<()> {
+    bounded(LIMIT, async {
+        let content = Content(7);
+        let (bench, part, handle) = stored_in(content, |options| {
+            options.server_arguments =
+                ["--scrub-rate", "1000", "--scrub-interval", "1"].map(str::to_owned).to_vec();
+            Ok(())
+        })
+        .await?;
+        let path = Replica::path(bench.cluster.data(part)?, handle);
+        // Data, then the whole file.
+        overwrite(&path, 200_000, &[0xff; 10])?;
+        let found = |status: &StatusResponse| {
+            let volumes = status.servers.iter().flat_map(|server| &server.volumes);
+            let scrubs: Vec<_> = volumes.filter_map(|volume| volume.scrub).collect();
+            let passes = scrubs.iter().all(|s| s.passes > 0 && s.completed_ms > 0);
+            passes && scrubs.iter().map(|s| s.damaged_blocks).sum::<u64>() >= 1
+        };
+        bench.wait_status("the finding shows", PATIENCE, found).await?;
+        heals_unread(&bench, content).await?;
+        let holder = bench.client.locate("/f").await?.swap_remove(0).servers.swap_remove(0);
+        let path = Replica::path(bench.cluster.data(bench.part(&holder)?)?, handle);
+        std::fs::remove_file(&path)?;
+        heals_unread(&bench, content).await
     })
     .await
 }

@@ -2,7 +2,8 @@
 //! over the operating system's files ([`OsFiles`]) and over a model disk that fails as real disks
 //! and kernels do ([`FaultyFiles`]).
 //!
-//! All calls block, but for [`ChunkFile::read_cached`]. None may be made while a lock is held that more than one chunk needs.
+//! All calls block, but for [`ChunkFile::read_cached`]. None may be made while a lock is held that
+//! more than one chunk needs.
 
 mod faulty;
 mod model;

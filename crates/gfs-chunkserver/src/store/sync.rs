@@ -175,8 +175,7 @@ const BATCH: usize = 128;
 const TOGETHER: usize = 8;
 
 /// One pass over the chunks that are not clean; `chunk` finds one by its handle, `open` only one
-/// whose file may be open. See
-/// [`super::Volume::background_sync`].
+/// whose file may be open. See [`super::Volume::background_sync`].
 pub(crate) fn background_pass(
     shared: &Shared,
     member: Membership,
@@ -186,7 +185,6 @@ pub(crate) fn background_pass(
 ) -> SyncReport {
     let mut report = SyncReport::default();
     let dirty: Vec<ChunkHandle> = lock(&shared.dirty).keys().copied().collect();
-
     let mut unwritten = 0;
     for batch in dirty.chunks(BATCH) {
         let mut due = Vec::with_capacity(batch.len());

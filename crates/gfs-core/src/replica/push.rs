@@ -283,6 +283,8 @@ impl<P: Clone> Replica<P> {
         if stream.phase != Phase::Open {
             return Err(invalid("a commit before the stream is open"));
         }
+        // A writer commits what it has sent: more would only make messages for the members.
+        let through = if stream.open.position == 0 { through.min(stream.taken()) } else { through };
         if through > stream.committed {
             stream.committed = through;
             if stream.has_next() {

@@ -96,6 +96,12 @@ impl<P> Stream<P> {
         }
     }
 
+    /// The highest sequence that came.
+    pub(super) fn taken(&self) -> u64 {
+        let held = self.held.last_key_value().map_or(0, |(sequence, _)| *sequence);
+        held.max(self.next.saturating_sub(1))
+    }
+
     /// Whether members stand behind this one.
     pub(super) fn has_next(&self) -> bool {
         !self.open.chain.is_empty()

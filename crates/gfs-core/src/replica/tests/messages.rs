@@ -72,6 +72,17 @@ fn a_slice_waits_for_its_commit() {
 }
 
 #[test]
+fn a_commit_of_what_was_not_sent_is_passed_to_nobody() {
+    let mut one = primary();
+    for through in 1..100 {
+        assert!(one.push(1, PushBody::Commit(pb::Commit { through })).is_empty());
+    }
+    one.slice(1, waiting(1, 0, b"abc"));
+    assert!(one.down(1, held(1)).is_empty(), "it was not sent when the commit came");
+    assert_eq!(written(&one.push(1, PushBody::Commit(pb::Commit { through: 99 }))), Some(1));
+}
+
+#[test]
 fn a_mark_commits_all_before_it() {
     let mut one = primary();
     one.slice(1, waiting(1, 0, b"abc"));

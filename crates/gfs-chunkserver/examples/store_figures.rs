@@ -89,7 +89,7 @@ fn data(volume: &Volume, round: &str) -> Result<()> {
             let (version, serial) = (Version(1), Serial(serial));
             let kind = WriteKind::Sequential;
             let write =
-                Write { version, serial, kind, offset, pieces: &pieces, sums, window: None };
+                Write { version, serial, kind, offset, pieces: &pieces, sums, writer: None };
             volume.write(ChunkHandle(handle), &write)?;
         }
     }
@@ -121,7 +121,7 @@ fn small(volume: &Volume) -> Result<()> {
         volume.create(chunk(handle))?;
         let (version, serial) = (Version(1), Serial(1));
         let (kind, offset) = (WriteKind::Sequential, 0);
-        let write = Write { version, serial, kind, offset, pieces: &pieces, sums, window: None };
+        let write = Write { version, serial, kind, offset, pieces: &pieces, sums, writer: None };
         volume.write(ChunkHandle(handle), &write)?;
     }
     report("create and write 4 KiB", COUNT, "chunks", begin.elapsed());

@@ -335,13 +335,7 @@ impl Node {
         }
         let (replica, suspect, synced) = match on_disk {
             Some((state, window)) => {
-                let entries = window.entries().map(|entry| pb::WindowEntry {
-                    writer: entry.writer.0,
-                    sequence: entry.sequence.0,
-                    offset: entry.offset,
-                    length: entry.len,
-                });
-                let (identity, header) = loaded(&state, Window::from_entries(entries));
+                let (identity, header) = loaded(&state, window);
                 let replica = Replica::load(settings, identity, header);
                 (replica, state.flags.suspect, state.synced.0)
             }

@@ -108,6 +108,7 @@ async fn header(node: &Arc<Node>, chunk: &Arc<Chunk>) -> Result<pb::CopyHeader, 
         index: identity.index,
         start: identity.start,
         sealed: header.sealed,
+        forgot: header.window.forgot(),
     })
 }
 

@@ -3,8 +3,7 @@
 use crate::chunks::{Chunk, Payload};
 use crate::node::Node;
 use crate::store::{
-    Extent, NewChunk, Place, Position, StateChange, StoreError, StoreResult, Window, WindowEntry,
-    Write, WriteKind,
+    Extent, NewChunk, Place, Position, StateChange, StoreError, StoreResult, Write, WriteKind,
 };
 use gfs_core::replica::{CopyOutcome, DiskOp, Identity};
 use gfs_proto::v1 as pb;
@@ -72,13 +71,7 @@ impl Node {
                     offset: slice.offset,
                     pieces: &payload,
                     sums: &sums,
-                    window: Some(WindowEntry {
-                        writer: ClientId(writer),
-                        sequence: OpSequence(slice.sequence),
-                        offset: slice.offset,
-                        len: slice.length,
-                        wall: self.clock.wall(),
-                    }),
+                    writer: Some((ClientId(writer), OpSequence(slice.sequence))),
                 };
                 self.timed("write", || self.volume.write(handle, &write))?;
                 self.counts.written.fetch_add(u64::from(slice.length), Ordering::Relaxed);
@@ -127,19 +120,12 @@ impl Node {
     /// Takes over what a copy made of the replica: length, serial and window in one write.
     fn become_copy(&self, handle: ChunkHandle, outcome: &CopyOutcome) -> StoreResult<()> {
         let state = self.volume.state(handle)?;
-        let window = outcome.window.entries().map(|entry| WindowEntry {
-            writer: ClientId(entry.writer),
-            sequence: OpSequence(entry.sequence),
-            offset: entry.offset,
-            len: entry.length,
-            wall: self.clock.wall(),
-        });
         let serial = Serial(outcome.serial);
         let complete = Position { version: state.complete.version, serial };
         let change = StateChange {
             complete: (!state.flags.incomplete).then_some(complete),
             content: Some(Extent { length: outcome.length, tail: Crc(outcome.tail) }),
-            window: Some(Window::from_entries(window)),
+            window: Some(outcome.window.clone()),
             ..Default::default()
         };
         self.volume.set_state(handle, &change, false)

@@ -5,7 +5,7 @@
 //! leaves bytes beyond the length that the header says, which nobody may take for content.
 
 use bytes::Bytes;
-use gfs_core::replica::{CopyOutcome, DiskOp, Header, Identity, Remember, Window};
+use gfs_core::replica::{CopyOutcome, DiskOp, Header, Identity, Remember};
 use gfs_proto::v1 as pb;
 use gfs_types::{BLOCK_SIZE, Crc};
 use std::collections::{BTreeMap, BTreeSet};
@@ -121,12 +121,7 @@ impl Stored {
         }
         self.header.length = self.header.length.max(end);
         self.header.serial = serial;
-        self.header.window.push(pb::WindowEntry {
-            writer,
-            sequence: slice.sequence,
-            offset: slice.offset,
-            length: slice.length,
-        });
+        self.header.window.record(writer, slice.sequence, slice.offset);
     }
 
     /// Writes blocks of another replica in place.
@@ -208,7 +203,7 @@ fn change(stored: &mut Stored, op: &DiskOp<Bytes>) {
         DiskOp::Become(CopyOutcome { length, serial, window, .. }) => {
             header.length = *length;
             header.serial = *serial;
-            header.window = Window::from_entries(window.entries().cloned());
+            header.window = window.clone();
             let blocks = stored.blocks();
             stored.data.truncate(*length as usize);
             stored.sums.truncate(blocks as usize);

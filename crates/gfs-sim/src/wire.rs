@@ -243,9 +243,14 @@ fn push(f: &mut fmt::Formatter<'_>, body: &pb::push_request::Body) -> fmt::Resul
         }
         Body::Commit(c) => write!(f, "commit {}", c.through),
         Body::Apply(a) => {
-            write!(f, "apply {} slice {} confirmed {}", a.serial, a.sequence, a.confirmed)
+            write!(
+                f,
+                "apply {} slice {} at {} confirmed {} through {}",
+                a.serial, a.sequence, a.offset, a.confirmed, a.acknowledged
+            )
         }
         Body::Finish(p) => write!(f, "finish {}", p.confirmed),
+        Body::Flush(p) => write!(f, "flush {}", p.token),
     }
 }
 
@@ -258,6 +263,7 @@ fn pushed(f: &mut fmt::Formatter<'_>, body: &pb::push_reply::Body) -> fmt::Resul
         Body::Acknowledged(a) => write!(f, "acknowledged {} length {}", a.through, a.length),
         Body::Resend(r) => write!(f, "resend {} for {}", r.sequence, r.server),
         Body::Finished(p) => write!(f, "finished v{} {} serial {}", p.version, p.length, p.serial),
+        Body::Flushed(p) => write!(f, "flushed {}", p.token),
         Body::Failed(p) => {
             write!(f, "failed {}", Outcome(p.error.as_ref().map_or(Ok("for no reason"), Err)))
         }

@@ -1,17 +1,19 @@
 //! The header of a chunk file: what it says and how it is laid out.
 
 use super::layout::SLOT;
-use super::window::{WINDOW_CAPACITY, Window, WindowEntry};
-use gfs_types::{BLOCK_SIZE, ChunkHandle, ClientId, ClusterId, Crc, InodeId, OpSequence};
-use gfs_types::{Serial, Version, WallMillis};
+use gfs_core::replica::{MAX_WRITERS, WINDOW_DEPTH, Window};
+use gfs_proto::v1::WindowEntry;
+use gfs_types::{BLOCK_SIZE, ChunkHandle, ClusterId, Crc, InodeId, Serial, Version};
 
 /// The version of the format that this code writes, and the only one it reads.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 const MAGIC: &[u8; 8] = b"GFSCHUNK";
 const FIXED_CRC_AT: usize = 508;
 const WINDOW_AT: usize = 512;
 const WINDOW_CRC_AT: usize = SLOT as usize - 4;
+/// Stands for an offset that is not there: no chunk is that long.
+const ABSENT: u32 = u32::MAX;
 
 /// The kernel's boot id (`/proc/sys/kernel/random/boot_id`): as long as it is the same, what was
 /// written is in the page cache even if it is not on the disk.
@@ -97,7 +99,7 @@ impl Flags {
 /// | at | bytes | what |
 /// |---|---|---|
 /// | 0 | 8 | `GFSCHUNK` |
-/// | 8 | 4 | format version, 1 |
+/// | 8 | 4 | format version, 2 |
 /// | 12 | 4 | zero (features that a reader must know) |
 /// | 16 | 8 | generation: of two valid slots the higher holds |
 /// | 24 | 16 | cluster id, big endian |
@@ -118,11 +120,12 @@ impl Flags {
 /// | 132 | 4 | its partial last block's checksum |
 /// | 136 | 16 | kernel boot id under which the chunk last became unclean |
 /// | 152 | 1 | replication goal of the file |
-/// | 153 | 3 | zero |
-/// | 156 | 4 | window entries, at most 108 |
+/// | 153 | 1 | 1: the window forgot a writer |
+/// | 154 | 2 | zero |
+/// | 156 | 4 | writers in the window, at most 64 |
 /// | 160 | 348 | zero (room for the redo record's place) |
 /// | 508 | 4 | CRC-32C of bytes 0..508 |
-/// | 512 | 32 each | window, oldest first: writer u64, sequence u64, offset u32, length u32, wall milliseconds u64 |
+/// | 512 | 48 each | window, the writer silent for longest first: writer u64, last sequence u64, offsets of its last 8 mutations u32 each, the last one last, absent ones `ffff_ffff` and first |
 /// | 4092 | 4 | CRC-32C of bytes 16..24 (the generation) and 512..4092 |
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Header {
@@ -243,15 +246,16 @@ impl Header {
         w.u32(extent.length);
         w.u32(extent.tail.0);
         w.bytes(&self.boot.0);
-        w.bytes(&[self.place.goal, 0, 0, 0]);
-        w.u32(self.window.len() as u32);
+        w.bytes(&[self.place.goal, u8::from(self.window.forgot()), 0, 0]);
+        w.u32(self.window.entries().len() as u32);
         w.1 = WINDOW_AT;
         for entry in self.window.entries() {
-            w.u64(entry.writer.0);
-            w.u64(entry.sequence.0);
-            w.u32(entry.offset);
-            w.u32(entry.len);
-            w.u64(entry.wall.0);
+            w.u64(entry.writer);
+            w.u64(entry.sequence);
+            for _ in entry.offsets.len()..WINDOW_DEPTH {
+                w.u32(ABSENT);
+            }
+            entry.offsets.iter().take(WINDOW_DEPTH).for_each(|offset| w.u32(*offset));
         }
         let fixed = Crc::of(slot.get(..FIXED_CRC_AT).unwrap_or_default());
         let window = window_crc(self.generation, &slot);
@@ -305,7 +309,8 @@ impl Header {
         let synced = (r.position(), r.extent());
         let boot = BootId(r.bytes());
         place.goal = r.u8();
-        r.bytes::<3>();
+        let forgot = r.u8() != 0;
+        r.bytes::<2>();
         let count = r.u32() as usize;
         if content.length > chunk_size || synced.1.length > chunk_size {
             return Err(format!("length {} over chunk size {chunk_size}", content.length));
@@ -317,21 +322,21 @@ impl Header {
                 complete.version
             ));
         }
-        if count > WINDOW_CAPACITY {
-            return Err(format!("{count} window entries"));
+        if count > MAX_WRITERS {
+            return Err(format!("{count} writers in the window"));
         }
         let crc = Crc(Reader(slot.get(WINDOW_CRC_AT..).unwrap_or_default()).u32());
         let window_intact = window_crc(generation, slot) == crc;
         flags.suspect |= !window_intact;
         let mut r = Reader(slot.get(WINDOW_AT..).unwrap_or_default());
         let entries = if window_intact { count } else { 0 };
-        let window = Window::from_entries((0..entries).map(|_| WindowEntry {
-            writer: ClientId(r.u64()),
-            sequence: OpSequence(r.u64()),
-            offset: r.u32(),
-            len: r.u32(),
-            wall: WallMillis(r.u64()),
-        }));
+        let entries = (0..entries).map(|_| WindowEntry {
+            writer: r.u64(),
+            sequence: r.u64(),
+            offsets: (0..WINDOW_DEPTH).map(|_| r.u32()).filter(|o| *o != ABSENT).collect(),
+        });
+        // Which writers there were is not known any more.
+        let window = Window::from_entries(entries, forgot || !window_intact);
         let header = Self {
             generation,
             cluster,
@@ -376,20 +381,21 @@ pub(crate) mod tests {
                 Extent { length: 65_540, tail: Crc(7) },
             ),
             boot: BootId([9; 16]),
-            window: Window::from_entries((0..200).map(|n| WindowEntry {
-                writer: ClientId(n),
-                sequence: OpSequence(n + 1),
-                offset: n as u32 * 10,
-                len: 10,
-                wall: WallMillis(1_700_000_000_000 + n),
-            })),
+            window: {
+                let mut window = Window::default();
+                for n in 0..200 {
+                    window.record(n, n + 1, n as u32 * 10);
+                    window.record(n / 2, 1_000 + n, n as u32 * 10 + 5);
+                }
+                window
+            },
         }
     }
 
     #[test]
     fn a_header_survives_its_slot() {
         let header = sample();
-        assert_eq!(header.window.len(), WINDOW_CAPACITY);
+        assert_eq!(header.window.entries().len(), MAX_WRITERS);
         let decoded = Header::decode(&header.encode());
         assert_eq!(decoded, Slot::Valid { header: Box::new(header), window_intact: true });
     }
@@ -412,7 +418,8 @@ pub(crate) mod tests {
                 Slot::Valid { header, window_intact } => {
                     prop_assert!(bit / 8 >= WINDOW_AT && !window_intact);
                     let flags = Flags { suspect: true, ..sample().flags };
-                    prop_assert_eq!(*header, Header { window: Window::default(), flags, ..sample() });
+                    let window = Window::from_entries([], true);
+                    prop_assert_eq!(*header, Header { window, flags, ..sample() });
                 }
                 Slot::Empty => prop_assert!(false),
             }
@@ -426,7 +433,7 @@ pub(crate) mod tests {
             let mut new = sample();
             new.generation += 2;
             new.content = Extent { length: 80_000, tail: Crc(1) };
-            new.window.push(WindowEntry { writer: ClientId(3), sequence: OpSequence(9), offset: 1, len: 2, wall: WallMillis(3) });
+            new.window.record(3, 9, 1);
             let (mut slot, newer) = (old.encode(), new.encode());
             for sector in (0..8).filter(|sector| new_sectors & 1 << sector != 0) {
                 let range = sector * 512..(sector + 1) * 512;
@@ -450,7 +457,7 @@ pub(crate) mod tests {
             slot[FIXED_CRC_AT..WINDOW_AT].copy_from_slice(&crc);
             if let Slot::Valid { header, .. } = Header::decode(&slot) {
                 prop_assert!(header.content.length <= header.chunk_size);
-                prop_assert!(header.window.len() <= WINDOW_CAPACITY);
+                prop_assert!(header.window.entries().len() <= MAX_WRITERS);
             }
         }
     }

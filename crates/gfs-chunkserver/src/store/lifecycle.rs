@@ -3,8 +3,8 @@
 use super::chunk::{Membership, OpenChunk, lock};
 use super::header::{Extent, Flags, Header, Place, Position};
 use super::volume::Volume;
-use super::window::Window;
 use super::{StoreError, StoreResult};
+use gfs_core::replica::Window;
 use gfs_types::{ChunkHandle, Crc, Serial, Version};
 use std::io;
 

@@ -37,7 +37,6 @@ mod scan;
 mod state;
 mod sync;
 mod volume;
-mod window;
 mod write;
 
 pub use error::{StoreError, StoreResult};
@@ -51,5 +50,4 @@ pub use scan::{ScanEntry, ScanReport};
 pub use state::{ChunkState, StateChange};
 pub use sync::SyncReport;
 pub use volume::{Volume, VolumeHealth, VolumeOptions};
-pub use window::{WINDOW_CAPACITY, Window, WindowEntry};
 pub use write::{Write, WriteKind};

@@ -2,8 +2,8 @@
 
 use super::chunk::{OpenChunk, Shared};
 use super::header::{Extent, Flags, Header, Place, Position};
-use super::window::Window;
 use super::{StoreError, StoreResult};
+use gfs_core::replica::Window;
 use gfs_types::{BLOCK_SIZE, ChunkHandle, Crc, Version};
 
 /// What a replica says of itself: in reports, and as its answer in a version change.

@@ -8,11 +8,11 @@ use super::read::{BlockChecksums, ChunkRead, Verified};
 use super::record::VolumeRecord;
 use super::state::{ChunkState, StateChange};
 use super::sync::{SyncReport, background_pass, close_all};
-use super::window::Window;
 use super::write::Write;
 use super::{StoreError, StoreResult};
 use crate::files::{Capacity, ChunkFiles, DirLock};
 use bytes::Bytes;
+use gfs_core::replica::Window;
 use gfs_types::{
     BlockSums, ChunkHandle, ClusterId, CommitSequence, Epoch, Geometry, Millis, ServerNumber,
     ServerUuid,

@@ -2,10 +2,9 @@
 
 use super::chunk::{Chunk, Membership, OpenChunk, Shared, lock};
 use super::header::Extent;
-use super::window::WindowEntry;
 use super::{StoreError, StoreResult};
 use bytes::Bytes;
-use gfs_types::{BLOCK_SIZE, BlockSums, Crc, Serial, Version};
+use gfs_types::{BLOCK_SIZE, BlockSums, ClientId, Crc, OpSequence, Serial, Version};
 
 /// How a mutation relates to what the chunk holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,8 +31,8 @@ pub struct Write<'a> {
     /// Their checksums, cut at block borders. The receiver verified them; they are stored as they
     /// are, so that damage in this process's memory is found by the next reader.
     pub sums: &'a BlockSums,
-    /// What to remember of it for repeats.
-    pub window: Option<WindowEntry>,
+    /// Whose it is and its number among that writer's, to be remembered for repeats.
+    pub writer: Option<(ClientId, OpSequence)>,
 }
 
 fn total(pieces: &[Bytes]) -> u64 {
@@ -160,8 +159,8 @@ impl OpenChunk {
         let mut next = self.header.clone();
         next.content = Extent { length: write.offset + len, tail: sums.tail };
         next.complete.serial = write.serial;
-        if let Some(entry) = write.window {
-            next.window.push(entry);
+        if let Some((writer, sequence)) = write.writer {
+            next.window.record(writer.0, sequence.0, write.offset);
         }
         self.put_header(shared, next)?;
         Ok(self.header.content.length)

@@ -11,7 +11,7 @@ const MIB: u32 = 1 << 20;
 const H: u64 = 0x777;
 
 fn prepare(version: u64, next: u64) -> Body {
-    Body::Prepare(pb::Prepare { version, next, cut: None })
+    Body::Prepare(pb::Prepare { version, next })
 }
 
 /// Changes the version of a chunk to `next` with these members, and returns its length.

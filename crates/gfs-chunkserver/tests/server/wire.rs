@@ -34,6 +34,7 @@ pub(crate) fn slice(sequence: u64, offset: u32, data: &Bytes) -> BulkFrame {
         length: data.len() as u32,
         sums: sums.0.iter().map(|sum| sum.0).collect(),
         commit: true,
+        ..Default::default()
     };
     frame(PushBody::Slice(slice), data.clone())
 }

@@ -302,7 +302,7 @@ fn requests_that_do_not_fit_change_nothing() {
     let data = pieces(b"0123456789");
     let write = |version, serial, kind, offset, sums: &BlockSums| {
         let (version, serial) = (Version(version), Serial(serial));
-        let write = Write { version, serial, kind, offset, pieces: &data, sums, window: None };
+        let write = Write { version, serial, kind, offset, pieces: &data, sums, writer: None };
         volume.write(H, &write).unwrap_err()
     };
     use WriteKind::{Overwrite, Sequential};

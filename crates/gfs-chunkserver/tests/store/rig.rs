@@ -3,12 +3,12 @@
 use bytes::Bytes;
 use gfs_chunkserver::files::{ChunkFiles, FaultyFiles};
 use gfs_chunkserver::store::{
-    BootId, NewChunk, Place, StateChange, StoreError, StoreResult, Volume, VolumeOptions,
-    WindowEntry, Write, WriteKind,
+    BootId, NewChunk, Place, StateChange, StoreError, StoreResult, Volume, VolumeOptions, Write,
+    WriteKind,
 };
 use gfs_types::{
     BLOCK_SIZE, BlockSums, ChunkHandle, ClientId, ClusterId, Geometry, InodeId, OpSequence,
-    ServerUuid, Version, WallMillis,
+    ServerUuid, Version,
 };
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -73,13 +73,6 @@ pub(crate) fn append(volume: &Volume, handle: ChunkHandle, data: &[u8]) -> Store
     let state = volume.state(handle)?;
     let (offset, pieces) = (state.content.length, pieces(data));
     let serial = state.complete.serial.next();
-    let entry = WindowEntry {
-        writer: ClientId(9),
-        sequence: OpSequence(serial.0),
-        offset,
-        len: data.len() as u32,
-        wall: WallMillis(5),
-    };
     let write = Write {
         version: state.complete.version,
         serial,
@@ -87,7 +80,7 @@ pub(crate) fn append(volume: &Volume, handle: ChunkHandle, data: &[u8]) -> Store
         offset,
         pieces: &pieces,
         sums: &BlockSums::of(offset, &pieces),
-        window: Some(entry),
+        writer: Some((ClientId(9), OpSequence(serial.0))),
     };
     volume.write(handle, &write)
 }

@@ -103,7 +103,7 @@ async fn receive(
                 return StreamEvent::Failed(failed.error.unwrap_or_default());
             }
             // Matters among servers only.
-            Some(Body::Held(_) | Body::Applied(_)) => continue,
+            Some(Body::Held(_) | Body::Applied(_) | Body::Flushed(_)) => continue,
             None => return StreamEvent::Broken,
         };
         if events.send(Event::Stream { stream, event }).await.is_err() {

@@ -303,6 +303,7 @@ impl Brain {
                         .and_then(|writing| writing.spare)
                         .and_then(|handle| self.chunks.record(handle)),
                     writer: writing.map_or(0, |writing| writing.client.0),
+                    appenders: Vec::new(),
                 });
             }
         }

@@ -287,9 +287,6 @@ impl<P: Clone> Replica<P> {
         out: &mut Outputs<P>,
     ) -> Result<Option<Stage>, Refusal> {
         let header = self.header().ok_or_else(|| self.unknown())?;
-        if prepare.cut.is_some() {
-            return Err(failure(ErrorCode::Unsupported, "truncation is not supported yet"));
-        }
         if prepare.next < header.promised || prepare.next <= header.complete {
             return Err(self.stale(prepare.next));
         }

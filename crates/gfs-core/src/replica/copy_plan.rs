@@ -68,7 +68,7 @@ impl CopyPlan {
         Ok(Self {
             length: source.length,
             serial: source.serial,
-            window: Window::from_entries(source.window.iter().cloned()),
+            window: Window::from_entries(source.window.iter().cloned(), source.forgot),
             sums: source.sums.clone(),
             missing,
         })

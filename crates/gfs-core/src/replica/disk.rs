@@ -56,7 +56,7 @@ pub enum DiskOp<P> {
 /// The operation under way, and what changes in memory when it succeeds.
 #[derive(Debug)]
 pub(super) enum Running {
-    Write { serial: u64, entry: pb::WindowEntry },
+    Write { serial: u64, writer: u64, sequence: u64, offset: u32, length: u32 },
     Seal,
     Command(Intent),
 }
@@ -87,13 +87,13 @@ impl<P: Clone> Replica<P> {
         }
         if let Some(op) = self.next_write(out) {
             if let DiskOp::Write { serial, writer, slice, .. } = &op {
-                let entry = pb::WindowEntry {
+                self.disk = Some(Running::Write {
+                    serial: *serial,
                     writer: *writer,
                     sequence: slice.sequence,
                     offset: slice.offset,
                     length: slice.length,
-                };
-                self.disk = Some(Running::Write { serial: *serial, entry });
+                });
             }
             out.push(Output::Disk(op));
         } else if self.role.as_ref().is_some_and(|role| role.seal && role.ordered.is_empty())
@@ -109,11 +109,11 @@ impl<P: Clone> Replica<P> {
             (None, _) => {}
             (Some(Running::Command(intent)), result) => self.stored_intent(intent, result, out),
             (Some(_), Err(error)) => self.disk_failed(error, out),
-            (Some(Running::Write { serial, entry }), Ok(())) => {
+            (Some(Running::Write { serial, writer, sequence, offset, length }), Ok(())) => {
                 if let Some(header) = self.header_mut() {
                     header.serial = serial;
-                    header.length = header.length.max(entry.offset + entry.length);
-                    header.window.push(entry);
+                    header.length = header.length.max(offset + length);
+                    header.window.record(writer, sequence, offset);
                 }
                 self.applied(out);
             }

@@ -3,9 +3,13 @@
 use gfs_proto::v1 as pb;
 use std::collections::VecDeque;
 
-/// How many mutations a replica remembers. Replicas apply the same mutations in the same order, so
-/// their windows are the same. More than any client has in flight.
-pub const MAX_WINDOW: usize = 112;
+/// How many writers a replica remembers. Replicas apply the same mutations in the same order, so
+/// they remember the same.
+pub const MAX_WRITERS: usize = 64;
+
+/// Of how many of a writer's last mutations a replica remembers where they went. A writer whose
+/// records the primary places has no more of them unacknowledged.
+pub const WINDOW_DEPTH: usize = 8;
 
 /// What never changes of a replica.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -39,40 +43,136 @@ pub struct Header {
     pub window: Window,
 }
 
-/// Recent mutations of a chunk, oldest first, bounded: what recognises repeats.
+/// What is remembered of the writers of a chunk: what recognises repeats. The writer whose last
+/// mutation is the longest ago comes first, and is forgotten where there is no room.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Window(VecDeque<pb::WindowEntry>);
+pub struct Window {
+    writers: VecDeque<pb::WindowEntry>,
+    forgot: bool,
+}
 
 impl Window {
-    /// The last [`MAX_WINDOW`] of these, given oldest first.
-    pub fn from_entries(entries: impl IntoIterator<Item = pb::WindowEntry>) -> Self {
-        let mut window = Self::default();
-        entries.into_iter().for_each(|entry| window.push(entry));
+    /// A window as another one was: [`Self::entries`] in their order, and [`Self::forgot`]. Of too
+    /// many the first are forgotten.
+    pub fn from_entries(entries: impl IntoIterator<Item = pb::WindowEntry>, forgot: bool) -> Self {
+        let mut window = Self { writers: VecDeque::new(), forgot };
+        for mut entry in entries {
+            let surplus = entry.offsets.len().saturating_sub(WINDOW_DEPTH);
+            entry.offsets.drain(..surplus);
+            window.push(entry);
+        }
         window
     }
 
-    /// Remembers a mutation; the oldest goes where there is no room.
-    pub fn push(&mut self, entry: pb::WindowEntry) {
-        if self.0.len() == MAX_WINDOW {
-            self.0.pop_front();
+    /// Remembers that a writer's mutation of this sequence went to `offset`.
+    pub fn record(&mut self, writer: u64, sequence: u64, offset: u32) {
+        let known = self.writers.iter().position(|entry| entry.writer == writer);
+        let mut entry = known.and_then(|at| self.writers.remove(at)).unwrap_or_default();
+        if entry.sequence + 1 != sequence {
+            entry.offsets.clear();
         }
-        self.0.push_back(entry);
+        if entry.offsets.len() == WINDOW_DEPTH {
+            entry.offsets.remove(0);
+        }
+        entry.writer = writer;
+        entry.sequence = sequence;
+        entry.offsets.push(offset);
+        self.push(entry);
     }
 
-    /// The highest sequence remembered of this writer; 0: none.
+    fn push(&mut self, entry: pb::WindowEntry) {
+        if self.writers.len() == MAX_WRITERS {
+            self.writers.pop_front();
+            self.forgot = true;
+        }
+        self.writers.push_back(entry);
+    }
+
+    /// What is remembered of this writer.
+    #[must_use]
+    pub fn of(&self, writer: u64) -> Option<&pb::WindowEntry> {
+        self.writers.iter().rev().find(|entry| entry.writer == writer)
+    }
+
+    /// The last sequence of this writer; 0: none is remembered.
     #[must_use]
     pub fn last(&self, writer: u64) -> u64 {
-        self.0.iter().rev().find(|entry| entry.writer == writer).map_or(0, |entry| entry.sequence)
+        self.of(writer).map_or(0, |entry| entry.sequence)
     }
 
-    /// What this writer's mutation did, if it is remembered.
+    /// Where this writer's mutation went, if that is remembered.
     #[must_use]
-    pub fn find(&self, writer: u64, sequence: u64) -> Option<&pb::WindowEntry> {
-        self.0.iter().rev().find(|entry| entry.writer == writer && entry.sequence == sequence)
+    pub fn offset(&self, writer: u64, sequence: u64) -> Option<u32> {
+        let entry = self.of(writer)?;
+        let back = usize::try_from(entry.sequence.checked_sub(sequence)?).ok()?;
+        let at = entry.offsets.len().checked_sub(back + 1)?;
+        entry.offsets.get(at).copied()
     }
 
-    /// Every entry, oldest first.
-    pub fn entries(&self) -> impl Iterator<Item = &pb::WindowEntry> {
-        self.0.iter()
+    /// The writer that one more would make it forget.
+    #[must_use]
+    pub fn oldest(&self) -> Option<u64> {
+        let full = self.writers.len() == MAX_WRITERS;
+        self.writers.front().filter(|_| full).map(|entry| entry.writer)
+    }
+
+    /// Whether a writer was forgotten at some time: one that is not known may be it.
+    #[must_use]
+    pub const fn forgot(&self) -> bool {
+        self.forgot
+    }
+
+    /// Every writer, the one first whose last mutation is the longest ago.
+    pub fn entries(&self) -> impl ExactSizeIterator<Item = &pb::WindowEntry> {
+        self.writers.iter()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_writers_last_mutations_are_found_again() {
+        let mut window = Window::default();
+        for n in 1..=20 {
+            window.record(7, n, n as u32 * 10);
+            window.record(8, n, n as u32 * 10 + 5);
+        }
+        assert_eq!((window.last(7), window.last(8), window.last(9)), (20, 20, 0));
+        assert_eq!(window.offset(7, 20), Some(200));
+        assert_eq!(window.offset(8, 13), Some(135));
+        assert_eq!(
+            (window.offset(8, 12), window.offset(8, 21), window.offset(9, 1)),
+            (None, None, None)
+        );
+        let copy = Window::from_entries(window.entries().cloned(), window.forgot());
+        assert_eq!(copy, window);
+    }
+
+    #[test]
+    fn the_writer_silent_for_longest_is_forgotten_and_that_is_known() {
+        let mut window = Window::default();
+        for writer in 0..MAX_WRITERS as u64 {
+            assert_eq!(window.oldest(), None);
+            window.record(writer, 1, 0);
+        }
+        window.record(0, 2, 1);
+        assert_eq!((window.oldest(), window.forgot()), (Some(1), false));
+        window.record(1_000, 1, 2);
+        assert!(window.forgot() && window.of(1).is_none() && window.last(0) == 2);
+        assert_eq!(window.entries().len(), MAX_WRITERS);
+    }
+
+    /// A forgotten writer that comes back, and goes on where it was.
+    #[test]
+    fn places_of_a_gap_are_not_made_up() {
+        let mut window = Window::default();
+        window.record(1, 1, 10);
+        window.record(1, 5, 50);
+        assert_eq!(
+            (window.offset(1, 5), window.offset(1, 4), window.offset(1, 1)),
+            (Some(50), None, None)
+        );
     }
 }

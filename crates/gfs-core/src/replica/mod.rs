@@ -37,7 +37,7 @@ pub use command::CopyOutcome;
 pub use copy_plan::{CopyPlan, PlanError, digest};
 pub use disk::DiskOp;
 pub use gate::{Remember, ServerGate};
-pub use header::{Header, Identity, MAX_WINDOW, Window};
+pub use header::{Header, Identity, MAX_WRITERS, WINDOW_DEPTH, Window};
 pub use read::ReadVerdict;
 
 use crate::mistakes::Mistakes;

@@ -65,8 +65,14 @@ impl<P: Clone> Replica<P> {
         });
         stream.serials.push_back((serial, slice.length));
         if stream.has_next() {
-            let apply =
-                pb::Apply { serial, writer: stream.writer, sequence, confirmed: self.confirmed };
+            let apply = pb::Apply {
+                serial,
+                writer: stream.writer,
+                sequence,
+                confirmed: self.confirmed,
+                offset: slice.offset,
+                acknowledged: 0,
+            };
             let body = PushBody::Apply(apply);
             out.push(Output::SendDown { stream: id, body, payload: None });
         }
@@ -207,7 +213,11 @@ impl<P: Clone> Replica<P> {
         for (id, stream) in &self.streams {
             let Some(known) = primary.writers.get(&stream.writer) else { continue };
             if writers.contains(&stream.writer) && stream.upstream && stream.phase == Phase::Open {
-                let body = pb::Acknowledged { through: known.acknowledged, length: self.confirmed };
+                let body = pb::Acknowledged {
+                    through: known.acknowledged,
+                    length: self.confirmed,
+                    offsets: Vec::new(),
+                };
                 out.push(Output::Reply { stream: *id, body: ReplyBody::Acknowledged(body) });
             }
         }

@@ -28,6 +28,7 @@ impl<P: Clone> Replica<P> {
             PushBody::Commit(commit) => self.commit(stream, commit.through, out),
             PushBody::Apply(apply) => self.apply(stream, &apply, out),
             PushBody::Finish(finish) => self.finish(stream, finish.confirmed, out),
+            PushBody::Flush(_) => Err(failure(ErrorCode::Unsupported, "flush is not served yet")),
         };
         if let Err(error) = done {
             self.fail_stream(stream, error, out);
@@ -171,6 +172,7 @@ impl<P: Clone> Replica<P> {
             length: header.length,
             sequence: known
                 .map_or_else(|| header.window.last(stream.writer), |known| known.acknowledged),
+            offsets: Vec::new(),
         };
         out.push(Output::Reply { stream: id, body: ReplyBody::Opened(opened) });
     }
@@ -260,14 +262,14 @@ impl<P: Clone> Replica<P> {
         };
         let Some(primary) = &role.primary else { return Ok(()) };
         let header = self.header();
-        let known = header.and_then(|h| h.window.find(stream.writer, slice.sequence));
-        if known.is_some_and(|e| (e.offset, e.length) != (slice.offset, slice.length)) {
+        let known = header.and_then(|h| h.window.offset(stream.writer, slice.sequence));
+        if known.is_some_and(|offset| offset != slice.offset) {
             let text = format!("slice {} is not what it was before", slice.sequence);
             return Err(failure(ErrorCode::Conflict, text));
         }
         let through = primary.writers.get(&stream.writer).map_or(0, |w| w.acknowledged);
         if slice.sequence <= through {
-            let body = pb::Acknowledged { through, length: self.confirmed };
+            let body = pb::Acknowledged { through, length: self.confirmed, offsets: Vec::new() };
             out.push(Output::Reply { stream: id, body: ReplyBody::Acknowledged(body) });
         }
         Ok(())

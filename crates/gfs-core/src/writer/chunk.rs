@@ -355,6 +355,8 @@ impl ChunkWriter {
             chain,
             start: self.start,
             position: 0,
+            acknowledged: self.sequence.unwrap_or(0),
+            committed: self.committed,
         };
         step.effects.push(Effect::OpenStream { stream, server: primary, open });
         let watch = Watch { since: Some(step.now), probe: Probe::NotAsked };
@@ -391,6 +393,7 @@ impl ChunkWriter {
                     length: slice.length,
                     sums: Vec::new(),
                     commit,
+                    ..Default::default()
                 },
             });
             if step.config.mistakes.has(Mistake::WriterReleasesBeforeAcknowledged) {
@@ -544,6 +547,7 @@ impl ChunkWriter {
                 length: slice.length,
                 sums: Vec::new(),
                 commit: sequence <= stream.committed,
+                ..Default::default()
             },
         });
     }

@@ -60,6 +60,7 @@ service! { Metadata
         report_damage ReportDamage ReportDamageRequest ReportDamageResponse;
     }
     later {
+        lease LeaseRequest LeaseResponse "overwriting";
         set_attributes SetAttributesRequest SetAttributesResponse "changing goals";
         truncate TruncateRequest TruncateResponse "truncation";
     }

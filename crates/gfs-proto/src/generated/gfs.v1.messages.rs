@@ -120,7 +120,7 @@ pub struct ChunkLocation {
     /// The number of the server that orders mutations at this version; 0: nobody holds the lease.
     #[prost(uint32, tag = "8")]
     pub primary: u32,
-    /// A hole: no chunk exists, the range reads as zeros. `handle` is 0. Later.
+    /// A hole: no chunk exists, the range reads as zeros. `handle` is 0.
     #[prost(bool, tag = "9")]
     pub hole: bool,
 }
@@ -154,20 +154,18 @@ pub struct BlockRange {
     #[prost(uint32, tag = "2")]
     pub count: u32,
 }
-/// A writer's mutation that a replica applied: what recognises its repeat.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+/// What a replica remembers of a writer: what recognises the repeats of its mutations.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct WindowEntry {
     /// The client id of the writer.
     #[prost(uint64, tag = "1")]
     pub writer: u64,
-    /// The writer's own counter of mutations of this chunk, from 1.
+    /// The last of its mutations of this chunk that was applied. They count from 1.
     #[prost(uint64, tag = "2")]
     pub sequence: u64,
-    /// Where it was applied, within the chunk.
-    #[prost(uint32, tag = "3")]
-    pub offset: u32,
-    #[prost(uint32, tag = "4")]
-    pub length: u32,
+    /// Where its last mutations went within the chunk, the one of `sequence` last; at most 8.
+    #[prost(uint32, repeated, tag = "3")]
+    pub offsets: ::prost::alloc::vec::Vec<u32>,
 }
 /// What an acknowledgement stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
@@ -177,7 +175,7 @@ pub enum Durability {
     Default = 0,
     /// On every current replica, at least `min_copies`; survives the death of any process.
     Replicated = 1,
-    /// The same and fsynced on each of them; survives power loss of all. Later.
+    /// The same and fsynced on each of them; survives power loss of all.
     Disk = 2,
 }
 impl Durability {
@@ -551,7 +549,7 @@ pub struct StreamHeader {
 /// down the same chain.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct PushRequest {
-    #[prost(oneof = "push_request::Body", tags = "1, 2, 3, 4, 5")]
+    #[prost(oneof = "push_request::Body", tags = "1, 2, 3, 4, 5, 6")]
     pub body: ::core::option::Option<push_request::Body>,
 }
 /// Nested message and enum types in `PushRequest`.
@@ -568,6 +566,8 @@ pub mod push_request {
         Apply(super::Apply),
         #[prost(message, tag = "5")]
         Finish(super::Finish),
+        #[prost(message, tag = "6")]
+        Flush(super::Flush),
     }
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -590,25 +590,46 @@ pub struct PushOpen {
     /// Position of the receiver in the chain: 0 is the primary.
     #[prost(uint32, tag = "7")]
     pub position: u32,
+    /// Highest sequence of this writer that it knows acknowledged at this chunk; 0: none.
+    #[prost(uint64, tag = "8")]
+    pub acknowledged: u64,
+    /// Highest sequence it ever told a primary of this chunk to apply: what lies between the two may
+    /// have been applied. A primary that cannot tell, because it remembers nothing of a writer that
+    /// was forgotten, refuses with OUTCOME_UNKNOWN; if nothing is in doubt it goes on behind
+    /// `acknowledged`.
+    #[prost(uint64, tag = "9")]
+    pub committed: u64,
 }
-/// A piece of a mutation. Payload: `length` bytes.
+/// A mutation, or a piece of one. Payload: `length` bytes.
+///
+/// A mutation of more than 1 MiB travels as several slices of one sequence: each but the last has
+/// the mark `more` and is 1 MiB long. It is applied whole or not at all. At most a quarter of a chunk.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Slice {
     /// The writer's counter of mutations of this chunk, from 1, without gaps.
     #[prost(uint64, tag = "1")]
     pub sequence: u64,
-    /// Where it goes within the chunk.
+    /// Where it goes within the chunk. With `append`: its place within the mutation.
     #[prost(uint32, tag = "2")]
     pub offset: u32,
     #[prost(uint32, tag = "3")]
     pub length: u32,
-    /// CRC-32C of each part: the slice cut at block borders (64 KiB) of the chunk.
+    /// CRC-32C of each part: the slice cut at block borders (64 KiB) of the chunk; with `append`, at
+    /// multiples of 64 KiB of the mutation.
     #[prost(fixed32, repeated, tag = "4")]
     pub sums: ::prost::alloc::vec::Vec<u32>,
     /// Apply it and all before it as soon as every member holds them. Otherwise they wait for a later
-    /// slice with this mark, or for Commit.
+    /// slice with this mark, or for Commit. With `more`: ignored.
     #[prost(bool, tag = "5")]
     pub commit: bool,
+    /// Record append (GFS paper 3.3): the primary chooses the offset. Where it does not fit into the
+    /// chunk the primary seals that, short, and answers Finished: it and all after it were not and
+    /// will not be applied to this chunk.
+    #[prost(bool, tag = "6")]
+    pub append: bool,
+    /// The mutation goes on with the next slice.
+    #[prost(bool, tag = "7")]
+    pub more: bool,
 }
 /// Writer to primary: apply what was pushed up to this sequence, as if it bore the mark `commit`.
 /// Passed down the chain: members answer Held for what is committed.
@@ -630,6 +651,12 @@ pub struct Apply {
     /// Confirmed length of the chunk so far: every byte below it is acknowledged.
     #[prost(uint32, tag = "4")]
     pub confirmed: u32,
+    /// Where the mutation goes within the chunk.
+    #[prost(uint32, tag = "5")]
+    pub offset: u32,
+    /// Every mutation through this serial is acknowledged.
+    #[prost(uint64, tag = "6")]
+    pub acknowledged: u64,
 }
 /// Writer to primary: no more mutations from me; confirm the length. The primary passes it down the
 /// chain when all is applied, so that each member knows its bytes confirmed.
@@ -639,10 +666,19 @@ pub struct Finish {
     #[prost(uint32, tag = "1")]
     pub confirmed: u32,
 }
+/// Writer to primary: everything committed so far is to be on disk. When it is applied the primary
+/// passes it down the chain; each member answers Flushed when what it has applied is fsynced there
+/// and below.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Flush {
+    /// Counts within the stream, from 1.
+    #[prost(uint64, tag = "1")]
+    pub token: u64,
+}
 /// Down a push stream.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct PushReply {
-    #[prost(oneof = "push_reply::Body", tags = "1, 2, 3, 4, 5, 6, 7")]
+    #[prost(oneof = "push_reply::Body", tags = "1, 2, 3, 4, 5, 6, 7, 8")]
     pub body: ::core::option::Option<push_reply::Body>,
 }
 /// Nested message and enum types in `PushReply`.
@@ -663,10 +699,12 @@ pub mod push_reply {
         Finished(super::Finished),
         #[prost(message, tag = "7")]
         Failed(super::PushFailed),
+        #[prost(message, tag = "8")]
+        Flushed(super::Flushed),
     }
 }
 /// The stream is open on all members down from here, with credit for this many bytes in flight.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct PushOpened {
     #[prost(uint32, tag = "1")]
     pub credit: u32,
@@ -676,6 +714,9 @@ pub struct PushOpened {
     /// Last sequence of this writer that is applied; 0: none.
     #[prost(uint64, tag = "3")]
     pub sequence: u64,
+    /// Where its last mutations went, the one of `sequence` last; at most 8.
+    #[prost(uint32, repeated, tag = "4")]
+    pub offsets: ::prost::alloc::vec::Vec<u32>,
 }
 /// Between members: every one from here down holds the slices up to this sequence. Said once
 /// something not yet said is committed.
@@ -692,13 +733,16 @@ pub struct Applied {
     pub through: u64,
 }
 /// Primary to writer: applied on every member. The level is REPLICATED.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Acknowledged {
     #[prost(uint64, tag = "1")]
     pub through: u64,
     /// Confirmed length of the chunk.
     #[prost(uint32, tag = "2")]
     pub length: u32,
+    /// Where this writer's mutations newly acknowledged went, in their order.
+    #[prost(uint32, repeated, tag = "3")]
+    pub offsets: ::prost::alloc::vec::Vec<u32>,
 }
 /// A member no longer holds it: push it again.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -717,6 +761,13 @@ pub struct Finished {
     pub length: u32,
     #[prost(uint64, tag = "3")]
     pub serial: u64,
+}
+/// Of every member from the sender down: what was applied when Flush came is fsynced. To a writer:
+/// the level DISK for all acknowledged before.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Flushed {
+    #[prost(uint64, tag = "1")]
+    pub token: u64,
 }
 /// The stream ends. What was not acknowledged is unknown: Recover, then push again with the same
 /// sequences.
@@ -813,6 +864,9 @@ pub struct CopyHeader {
     pub start: u64,
     #[prost(bool, tag = "10")]
     pub sealed: bool,
+    /// A writer was dropped from `window` at some time.
+    #[prost(bool, tag = "11")]
+    pub forgot: bool,
 }
 /// Payload: whole blocks (the last one cut at `length`), at most 1 MiB.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -840,6 +894,37 @@ pub struct ConfirmedResponse {
     /// Whether the answering server is the primary at this version.
     #[prost(bool, tag = "2")]
     pub primary: bool,
+    /// Every mutation through this serial is acknowledged.
+    #[prost(uint64, tag = "3")]
+    pub serial: u64,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct OutcomesRequest {
+    #[prost(message, optional, tag = "1")]
+    pub header: ::core::option::Option<StreamHeader>,
+    #[prost(uint64, tag = "2")]
+    pub handle: u64,
+    /// The version of the location used; another one is refused with STALE_VERSION.
+    #[prost(uint64, tag = "3")]
+    pub version: u64,
+    /// The client id of the writer.
+    #[prost(uint64, tag = "4")]
+    pub writer: u64,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct OutcomesResponse {
+    /// Last sequence of this writer that was applied; 0: none is remembered.
+    #[prost(uint64, tag = "1")]
+    pub sequence: u64,
+    /// Where its last mutations went, the one of `sequence` last; at most 8.
+    #[prost(uint32, repeated, tag = "2")]
+    pub offsets: ::prost::alloc::vec::Vec<u32>,
+    /// A writer was dropped from memory at some time: one that is not remembered may be it.
+    #[prost(bool, tag = "3")]
+    pub forgot: bool,
+    /// No more mutations at this version: what was not applied never will be, in this chunk.
+    #[prost(bool, tag = "4")]
+    pub sealed: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ConnectRequest {
@@ -1035,6 +1120,10 @@ pub struct OpenRequest {
     /// gets a new version and a lease if it has room.
     #[prost(bool, tag = "4")]
     pub write: bool,
+    /// Asks for the right to append records, shared with all others who append (BUSY while a client
+    /// holds the right to write, and the other way round). Not together with `write`.
+    #[prost(bool, tag = "7")]
+    pub append: bool,
     /// How many locations to send at once, from the first chunk on; 0: 16.
     #[prost(uint32, tag = "5")]
     pub locations: u32,
@@ -1048,7 +1137,7 @@ pub struct OpenResponse {
     /// The first extents.
     #[prost(message, repeated, tag = "2")]
     pub chunks: ::prost::alloc::vec::Vec<ChunkLocation>,
-    /// With `write`: the open last chunk with its lease; absent when the file is empty or its last
+    /// With `write` or `append`: the open last chunk with its lease; absent when the file is empty or its last
     /// chunk is full: Allocate then.
     #[prost(message, optional, tag = "3")]
     pub last: ::core::option::Option<ChunkLocation>,
@@ -1113,6 +1202,23 @@ pub struct FinishedChunk {
     /// Bytes.
     #[prost(uint32, tag = "3")]
     pub length: u32,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct LeaseRequest {
+    #[prost(message, optional, tag = "1")]
+    pub header: ::core::option::Option<RequestHeader>,
+    #[prost(uint64, tag = "2")]
+    pub inode: u64,
+    /// File offset, below the file's length.
+    #[prost(uint64, tag = "3")]
+    pub offset: u64,
+    #[prost(message, optional, tag = "4")]
+    pub place: ::core::option::Option<Place>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct LeaseResponse {
+    #[prost(message, optional, tag = "1")]
+    pub chunk: ::core::option::Option<ChunkLocation>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct RecoverRequest {
@@ -1243,6 +1349,9 @@ pub struct SetAttributesResponse {
 pub struct TruncateRequest {
     #[prost(message, optional, tag = "1")]
     pub header: ::core::option::Option<RequestHeader>,
+    /// If `inode` is 0.
+    #[prost(string, tag = "4")]
+    pub path: ::prost::alloc::string::String,
     #[prost(uint64, tag = "2")]
     pub inode: u64,
     /// New length of the file, in bytes.
@@ -1474,6 +1583,9 @@ pub struct FileRecord {
     /// Client that holds the right to write; 0: nobody.
     #[prost(uint64, tag = "7")]
     pub writer: u64,
+    /// Clients that append records; at most 1 024, never together with `writer`.
+    #[prost(uint64, repeated, tag = "8")]
+    pub appenders: ::prost::alloc::vec::Vec<u64>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ExtentPage {
@@ -1483,7 +1595,7 @@ pub struct ExtentPage {
 /// A chunk of a file, or a hole.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ExtentRecord {
-    /// 0: a hole.
+    /// 0: a hole, no longer than a chunk.
     #[prost(uint64, tag = "1")]
     pub handle: u64,
     /// 0 stands for 1: a fresh chunk costs no byte.
@@ -1749,7 +1861,9 @@ pub struct Grant {
     /// File offset of the chunk's first byte.
     #[prost(uint64, tag = "6")]
     pub start: u64,
-    /// Length at this version as agreed, in bytes; of a new chunk 0.
+    /// Length at this version as agreed, in bytes. Of a new chunk 0, or so many zeros where it takes
+    /// the place of a hole. A replica made ready by Prepare that holds more is cut, if `sealed` or
+    /// `cut`: the file was truncated.
     #[prost(uint32, tag = "7")]
     pub length: u32,
     #[prost(message, optional, tag = "8")]
@@ -1762,6 +1876,13 @@ pub struct Grant {
     /// Copies below which nothing is acknowledged.
     #[prost(uint32, tag = "11")]
     pub min_copies: u32,
+    /// What a replica holds behind `length` is dropped.
+    #[prost(bool, tag = "12")]
+    pub cut: bool,
+    /// Bytes that it may grow to at this version: its length, where another extent or the end of a
+    /// truncated file follows. 0: the size of a chunk.
+    #[prost(uint32, tag = "13")]
+    pub limit: u32,
 }
 /// First step of a version change: end what is under way below `next`, promise it durably, answer
 /// with a ReplicaState.
@@ -1772,9 +1893,6 @@ pub struct Prepare {
     pub version: u64,
     #[prost(uint64, tag = "2")]
     pub next: u64,
-    /// A truncation: cut to this many bytes. Later.
-    #[prost(uint32, optional, tag = "3")]
-    pub cut: ::core::option::Option<u32>,
 }
 /// Second step: become equal to `source` under `next`. Blocks that cannot be verified at the source
 /// come from `others`. Then length and window in one write.
@@ -1961,7 +2079,7 @@ pub mod notice {
         /// A primary cannot reach a member.
         #[prost(message, tag = "3")]
         Unreachable(super::MemberUnreachable),
-        /// No mutation and no renewal by the chunk's writer for 60 s. Later.
+        /// A writer of the chunk has neither a stream nor made a mutation for 60 s.
         #[prost(message, tag = "4")]
         WriterVanished(super::WriterVanished),
     }

@@ -905,6 +905,29 @@ pub mod data_client {
             req.extensions_mut().insert(GrpcMethod::new("gfs.v1.Data", "Confirmed"));
             self.inner.unary(req, path, codec).await
         }
+        /// What became of a writer's mutations of a chunk that takes no more of them; asked of any current
+        /// replica.
+        pub async fn outcomes(
+            &mut self,
+            request: impl tonic::IntoRequest<crate::v1::OutcomesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<crate::v1::OutcomesResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static("/gfs.v1.Data/Outcomes");
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("gfs.v1.Data", "Outcomes"));
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -959,6 +982,15 @@ pub mod data_server {
             request: tonic::Request<crate::v1::ConfirmedRequest>,
         ) -> std::result::Result<
             tonic::Response<crate::v1::ConfirmedResponse>,
+            tonic::Status,
+        >;
+        /// What became of a writer's mutations of a chunk that takes no more of them; asked of any current
+        /// replica.
+        async fn outcomes(
+            &self,
+            request: tonic::Request<crate::v1::OutcomesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<crate::v1::OutcomesResponse>,
             tonic::Status,
         >;
     }
@@ -1200,6 +1232,49 @@ pub mod data_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ConfirmedSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/gfs.v1.Data/Outcomes" => {
+                    #[allow(non_camel_case_types)]
+                    struct OutcomesSvc<T: Data>(pub Arc<T>);
+                    impl<T: Data> tonic::server::UnaryService<crate::v1::OutcomesRequest>
+                    for OutcomesSvc<T> {
+                        type Response = crate::v1::OutcomesResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<crate::v1::OutcomesRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Data>::outcomes(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = OutcomesSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
@@ -1535,6 +1610,30 @@ pub mod metadata_client {
             req.extensions_mut().insert(GrpcMethod::new("gfs.v1.Metadata", "Recover"));
             self.inner.unary(req, path, codec).await
         }
+        /// The chunk that holds an offset below the file's length, with a lease, so that its bytes can be
+        /// overwritten; a hole becomes a chunk of zeros. Several clients may do so at once: the primary
+        /// orders their mutations.
+        pub async fn lease(
+            &mut self,
+            request: impl tonic::IntoRequest<crate::v1::LeaseRequest>,
+        ) -> std::result::Result<
+            tonic::Response<crate::v1::LeaseResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static("/gfs.v1.Metadata/Lease");
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("gfs.v1.Metadata", "Lease"));
+            self.inner.unary(req, path, codec).await
+        }
         /// Records the length of a file being written.
         pub async fn sync(
             &mut self,
@@ -1648,7 +1747,7 @@ pub mod metadata_client {
                 .insert(GrpcMethod::new("gfs.v1.Metadata", "SetAttributes"));
             self.inner.unary(req, path, codec).await
         }
-        /// Cuts or extends a file. Later.
+        /// Cuts a file, or extends it by a hole. BUSY while a client holds the right to write it.
         pub async fn truncate(
             &mut self,
             request: impl tonic::IntoRequest<crate::v1::TruncateRequest>,
@@ -1858,6 +1957,16 @@ pub mod metadata_server {
             tonic::Response<crate::v1::RecoverResponse>,
             tonic::Status,
         >;
+        /// The chunk that holds an offset below the file's length, with a lease, so that its bytes can be
+        /// overwritten; a hole becomes a chunk of zeros. Several clients may do so at once: the primary
+        /// orders their mutations.
+        async fn lease(
+            &self,
+            request: tonic::Request<crate::v1::LeaseRequest>,
+        ) -> std::result::Result<
+            tonic::Response<crate::v1::LeaseResponse>,
+            tonic::Status,
+        >;
         /// Records the length of a file being written.
         async fn sync(
             &self,
@@ -1898,7 +2007,7 @@ pub mod metadata_server {
             tonic::Response<crate::v1::SetAttributesResponse>,
             tonic::Status,
         >;
-        /// Cuts or extends a file. Later.
+        /// Cuts a file, or extends it by a hole. BUSY while a client holds the right to write it.
         async fn truncate(
             &self,
             request: tonic::Request<crate::v1::TruncateRequest>,
@@ -2399,6 +2508,51 @@ pub mod metadata_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = RecoverSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/gfs.v1.Metadata/Lease" => {
+                    #[allow(non_camel_case_types)]
+                    struct LeaseSvc<T: Metadata>(pub Arc<T>);
+                    impl<
+                        T: Metadata,
+                    > tonic::server::UnaryService<crate::v1::LeaseRequest>
+                    for LeaseSvc<T> {
+                        type Response = crate::v1::LeaseResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<crate::v1::LeaseRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Metadata>::lease(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = LeaseSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

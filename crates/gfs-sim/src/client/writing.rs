@@ -278,7 +278,7 @@ impl Client {
             Some(Body::Resend(resend)) => StreamEvent::Resend(resend),
             Some(Body::Finished(finished)) => StreamEvent::Finished(finished),
             Some(Body::Failed(failed)) => StreamEvent::Failed(failed.error.unwrap_or_default()),
-            Some(Body::Held(_) | Body::Applied(_)) => return,
+            Some(Body::Held(_) | Body::Applied(_) | Body::Flushed(_)) => return,
         };
         self.write_step(ctx, Event::Stream { stream, event });
         self.write_on(ctx);

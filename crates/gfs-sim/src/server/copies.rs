@@ -121,6 +121,7 @@ impl Server {
                         index: stored.identity.index,
                         start: stored.identity.start,
                         sealed: stored.header.sealed,
+                        forgot: stored.header.window.forgot(),
                     };
                     let body = Box::new(pb::copy_reply::Body::Header(header));
                     ctx.send(me, stream, Wire::Copied(body, Bytes::new()));

@@ -140,6 +140,7 @@ impl Server {
             Some(replica) => Ok(pb::ConfirmedResponse {
                 length: replica.confirmed(),
                 primary: replica.knows_confirmed(request.version),
+                ..Default::default()
             }),
             None => Err(Box::new(failure(ErrorCode::UnknownChunk, "no such chunk"))),
         };

@@ -375,7 +375,7 @@ impl Chunks {
         let servers: SmallVec<[ServerNumber; 4]> = change.asked.iter().map(|a| a.server).collect();
         self.changes.insert(handle, change);
         for server in servers {
-            let prepare = pb::Prepare { version, next, cut: None };
+            let prepare = pb::Prepare { version, next };
             if !self.send(server, handle, Purpose::Prepare { next }, Body::Prepare(prepare), out) {
                 self.member_failed(now, handle, server, next, "it takes no commands", out);
                 return;

@@ -51,6 +51,8 @@ impl Chunks {
             durability: slot.durability() as i32,
             sealed: slot.sealed,
             min_copies: u32::from(self.min_copies(slot.copies)),
+            cut: false,
+            limit: 0,
         };
         let purpose = Purpose::Grant { version: slot.version };
         self.send(server, handle, purpose, Body::Grant(grant), out)

@@ -93,6 +93,7 @@ fn request(kind: u8, words: Words, header: Option<pb::RequestHeader>) -> Request
             write: f,
             locations: b as u32,
             place: None,
+            ..Default::default()
         }),
         6 => Request::Locate(pb::LocateRequest {
             header,

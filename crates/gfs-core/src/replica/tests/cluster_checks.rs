@@ -83,12 +83,7 @@ pub(super) fn store(disk: &mut Disk, op: DiskOp<Payload>) {
             disk.log.push((writer, slice.sequence));
             header.serial = serial;
             header.length = disk.bytes.len() as u32;
-            header.window.push(pb::WindowEntry {
-                writer,
-                sequence: slice.sequence,
-                offset: slice.offset,
-                length: slice.length,
-            });
+            header.window.record(writer, slice.sequence, slice.offset);
         }
         DiskOp::Promise { next } => header.promised = next,
         DiskOp::Complete { version, sealed } => {

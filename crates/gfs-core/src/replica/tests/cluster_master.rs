@@ -48,8 +48,7 @@ impl Cluster {
         for n in &chosen {
             let id = CommandId(self.id());
             waiting.insert(id);
-            let prepare =
-                pb::Prepare { version: self.master.version, next: self.master.next, cut: None };
+            let prepare = pb::Prepare { version: self.master.version, next: self.master.next };
             self.nodes[*n].commands.push_back((id, Body::Prepare(prepare)));
         }
         self.master.change = Some((Change::Prepare, waiting, chosen));

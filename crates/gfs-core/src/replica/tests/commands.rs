@@ -3,7 +3,7 @@
 use super::*;
 
 fn prepare(version: u64, next: u64) -> Body {
-    Body::Prepare(pb::Prepare { version, next, cut: None })
+    Body::Prepare(pb::Prepare { version, next })
 }
 
 fn equalize(next: u64) -> Body {
@@ -77,7 +77,7 @@ fn a_grant_needs_the_promise_and_the_agreed_length() {
     assert_eq!((header.complete, header.serial, one.replica.confirmed()), (2, 0, 3));
     // The window outlives the version: a repeat is known.
     let out = one.push(2, open(2, 9, 0, &[]));
-    let opened = pb::PushOpened { credit: 100, length: 3, sequence: 1 };
+    let opened = pb::PushOpened { credit: 100, length: 3, sequence: 1, ..Default::default() };
     assert_eq!(replies(&out), [&ReplyBody::Opened(opened)]);
     assert_eq!(acknowledged(&one.slice(2, slice(1, 0, b"abc"))), Some((1, 3)));
 }

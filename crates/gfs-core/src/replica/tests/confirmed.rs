@@ -30,7 +30,7 @@ fn a_primary_whose_role_ended_still_knows_what_was_acknowledged() {
     let served = ReadVerdict::Serve { bytes: 3, chunk_length: 3 };
     assert_eq!(one.replica.read(1, 0, 1_000), served);
     assert!(one.replica.knows_confirmed(1) && !one.replica.knows_confirmed(2));
-    one.command(Body::Prepare(pb::Prepare { version: 1, next: 2, cut: None }));
+    one.command(Body::Prepare(pb::Prepare { version: 1, next: 2 }));
     one.disk(Ok(()));
     assert_eq!(one.replica.read(1, 0, 1_000), served);
     // One that was started anew does not know.

@@ -11,7 +11,7 @@ fn applied(through: u64) -> ReplyBody {
 }
 
 fn apply(serial: u64, writer: u64, sequence: u64) -> PushBody {
-    PushBody::Apply(pb::Apply { serial, writer, sequence, confirmed: 0 })
+    PushBody::Apply(pb::Apply { serial, writer, sequence, confirmed: 0, ..Default::default() })
 }
 
 /// A primary of three with an open stream 1 of writer 9.
@@ -21,7 +21,7 @@ fn primary() -> One {
     let [Output::Dial { next, open, .. }] = out.as_slice() else { panic!("{out:?}") };
     assert_eq!((next.server, open.position, open.chain.len()), (2, 1, 1));
     let out = one.opened_below(1);
-    let expected = pb::PushOpened { credit: 80, length: 0, sequence: 0 };
+    let expected = pb::PushOpened { credit: 80, length: 0, sequence: 0, ..Default::default() };
     assert_eq!(replies(&out), [&ReplyBody::Opened(expected)]);
     one
 }
@@ -125,8 +125,8 @@ fn a_repeat_is_answered_and_never_applied_again() {
     assert_eq!(acknowledged(&one.down(1, applied(1))), Some((1, 3)));
     let out = one.slice(1, slice(1, 0, b"abc"));
     assert_eq!((acknowledged(&out), out.len()), (Some((1, 3)), 1));
-    let out = one.slice(1, slice(1, 0, b"abcd"));
-    assert_eq!(failed(&out).map(|f| f.0), Some(ErrorCode::Conflict), "not what it was");
+    let out = one.slice(1, slice(1, 1, b"abc"));
+    assert_eq!(failed(&out).map(|f| f.0), Some(ErrorCode::Conflict), "not where it was");
 }
 
 #[test]
@@ -191,7 +191,14 @@ fn offsets_must_follow_the_projected_length() {
 fn hostile_slices_end_their_stream_only() {
     let whole = |offset, length, sums: usize, sequence| {
         let sums = vec![0; sums];
-        PushBody::Slice(pb::Slice { sequence, offset, length, sums, commit: true })
+        PushBody::Slice(pb::Slice {
+            sequence,
+            offset,
+            length,
+            sums,
+            commit: true,
+            ..Default::default()
+        })
     };
     let cases = [
         (whole(0, 0, 0, 1), ErrorCode::InvalidArgument),

@@ -57,8 +57,14 @@ pub(super) fn open(version: u64, writer: u64, position: u32, chain: &[u32]) -> P
 }
 
 pub(super) fn slice(sequence: u64, offset: u32, bytes: &[u8]) -> (PushBody, Payload) {
-    let slice =
-        pb::Slice { sequence, offset, length: bytes.len() as u32, sums: vec![0], commit: true };
+    let slice = pb::Slice {
+        sequence,
+        offset,
+        length: bytes.len() as u32,
+        sums: vec![0],
+        commit: true,
+        ..Default::default()
+    };
     (PushBody::Slice(slice), bytes.to_vec())
 }
 

@@ -56,7 +56,11 @@ impl Streaming {
 
     fn acknowledge(&mut self, through: u64) {
         let length = through as u32 * BLOCK;
-        self.heard(StreamEvent::Acknowledged(pb::Acknowledged { through, length }));
+        self.heard(StreamEvent::Acknowledged(pb::Acknowledged {
+            through,
+            length,
+            ..Default::default()
+        }));
     }
 
     /// Sequences through which a commit was sent since the last call, with a slice or by itself.

@@ -298,7 +298,7 @@ impl Cluster {
                 stream.acknowledged = chunk.confirmed_sequence;
                 let length = chunk.length() as u32;
                 let sequence = chunk.last_sequence();
-                let opened = pb::PushOpened { credit, length, sequence };
+                let opened = pb::PushOpened { credit, length, sequence, ..Default::default() };
                 stream.down.push_back(StreamEvent::Opened(opened));
                 return true;
             }
@@ -361,7 +361,11 @@ impl Cluster {
         if through > stream.acknowledged {
             stream.acknowledged = through;
             let length = chunk.confirmed.len() as u32;
-            stream.down.push_back(StreamEvent::Acknowledged(pb::Acknowledged { through, length }));
+            stream.down.push_back(StreamEvent::Acknowledged(pb::Acknowledged {
+                through,
+                length,
+                ..Default::default()
+            }));
             return true;
         }
         if stream.finishing && stream.held.is_empty() {

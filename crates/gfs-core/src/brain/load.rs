@@ -17,10 +17,10 @@ use super::journal::Journal;
 use super::namespace::{Body, Directory, File, Namespace, Node, ORPHANAGE, trash_name};
 use super::outcomes::Outcomes;
 use super::records::{EXTENTS_PER_PAGE, FORMAT, Key};
+use super::rights::{MAX_APPENDERS, Writing};
 use super::step::Brain;
 use super::trash::{DEFAULT_PERIOD, Trash, Trashed};
 use super::work::Work;
-use super::writers::Writing;
 use super::{Effect, Now};
 
 /// Inode ids below this are the system's own: 0 none, 1 the root, 2 the orphanage.
@@ -67,6 +67,7 @@ struct Loaded {
     count: usize,
     spare: Option<Box<pb::ExtentRecord>>,
     writer: u64,
+    appenders: Vec<u64>,
 }
 
 /// Gathers the records of a store.
@@ -209,12 +210,19 @@ impl Loader {
                 if file.extents.len() != count.min(EXTENTS_PER_PAGE) {
                     return Err(format!("{} of {count} extents", file.extents.len()));
                 }
-                if count > 0 || file.spare.is_some() || file.writer != 0 {
+                if file.appenders.len() > MAX_APPENDERS
+                    || (file.writer != 0 && !file.appenders.is_empty())
+                {
+                    return Err("more clients than may write it".into());
+                }
+                let held = file.writer != 0 || !file.appenders.is_empty();
+                if count > 0 || file.spare.is_some() || held {
                     let loaded = Loaded {
                         extents: file.extents,
                         count,
                         spare: file.spare.map(Box::new),
                         writer: file.writer,
+                        appenders: file.appenders,
                     };
                     self.files.push((inode, loaded));
                 }
@@ -320,6 +328,7 @@ impl Loader {
             journal: Journal::default(),
             outcomes,
             writers,
+            writers_from: InodeId(0),
             waiting: BTreeMap::new(),
             fsck: None,
             logical: Default::default(),
@@ -382,7 +391,7 @@ impl Loader {
         Ok(())
     }
 
-    /// Puts together a file that has chunks or a writer.
+    /// Puts together a file that has chunks, a writer or appenders.
     #[expect(clippy::too_many_arguments, reason = "the parts of the brain that is being made")]
     fn file(
         &mut self,
@@ -438,9 +447,8 @@ impl Loader {
                 Some(handle)
             }
         };
-        if loaded.writer != 0 {
-            let client = ClientId(loaded.writer);
-            writers.insert(inode, Writing { client, seen: now.mono, created: false, spare });
+        if let Some(writing) = Writing::load(loaded.writer, &loaded.appenders, now.mono) {
+            writers.insert(inode, Writing { spare, ..writing });
         } else if spare.is_some() {
             return Err(wrong("a spare without a writer".into()));
         }

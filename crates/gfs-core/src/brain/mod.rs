@@ -16,7 +16,8 @@
 //! | `namespace` | the tree, in memory |
 //! | `calls` | the calls of clients, one module for each kind |
 //! | `outcomes` | what became of operations, so that a repeat changes nothing |
-//! | `writers` | who may write a file, and calls that wait for a version change |
+//! | `rights` | who may write or append to a file |
+//! | `writers` | files being written, and calls that wait for a version change |
 //! | `trash` | what was removed and can be brought back |
 //! | `takedown` | taking down what was removed for good, a little at a time |
 //! | `fsck`, `status` | what people ask for |
@@ -31,6 +32,7 @@ mod load;
 mod namespace;
 mod outcomes;
 mod records;
+mod rights;
 mod status;
 mod step;
 mod takedown;

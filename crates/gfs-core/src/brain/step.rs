@@ -15,10 +15,11 @@ use super::journal::{Fact, Journal};
 use super::namespace::{Body, Namespace};
 use super::outcomes::Outcomes;
 use super::records;
+use super::rights::Writing;
 use super::status::LogicalBytes;
 use super::trash::Trash;
 use super::work::Work;
-use super::writers::{Waiting, Writing};
+use super::writers::Waiting;
 use super::{Effect, Event, Now, Ordinal, Token};
 use crate::mistakes::Mistake;
 
@@ -39,8 +40,10 @@ pub struct Brain {
     pub(super) chunks: Chunks,
     pub(super) journal: Journal,
     pub(super) outcomes: Outcomes,
-    /// Files that are open for write.
+    /// Files that are open for write or to append.
     pub(super) writers: BTreeMap<InodeId, Writing>,
+    /// The next of them to look at, for clients that have vanished.
+    pub(super) writers_from: InodeId,
     /// Calls that wait for a version change.
     pub(super) waiting: BTreeMap<Token, Waiting>,
     pub(super) fsck: Option<FsckJob>,
@@ -146,8 +149,9 @@ impl Brain {
             work.deleted.push(records::client_key(client));
             work.facts.push(Fact::Client(client));
         }
-        self.end_long_waits(work);
         self.flush(work, GROUP, out);
+        self.end_long_waits(work, out);
+        self.find_vanished(work, out);
         self.count_bytes();
         self.go_on_with_fsck(work);
         self.flush(work, usize::MAX, out);
@@ -157,7 +161,7 @@ impl Brain {
     /// itself), then those who waited for a version change go on.
     fn flush_chunks(&mut self, work: &mut Work, out: &mut Vec<Effect>) {
         self.flush(work, GROUP, out);
-        if !work.chunks.done.is_empty() {
+        if work.chunks.is_news() {
             self.carry_on(work);
             self.flush(work, usize::MAX, out);
         }
@@ -288,6 +292,7 @@ impl Brain {
             }
             Body::File(file) => {
                 let writing = self.writers.get(&inode);
+                let (writer, appenders) = writing.map(Writing::record).unwrap_or_default();
                 record.file = Some(pb::FileRecord {
                     length: self.length_of(file),
                     copies: file.copies.into(),
@@ -302,8 +307,8 @@ impl Brain {
                     spare: writing
                         .and_then(|writing| writing.spare)
                         .and_then(|handle| self.chunks.record(handle)),
-                    writer: writing.map_or(0, |writing| writing.client.0),
-                    appenders: Vec::new(),
+                    writer,
+                    appenders,
                 });
             }
         }

@@ -1,9 +1,5 @@
-//! Files that are open for write: who may, what length is agreed, and the calls that wait for a
-//! version change.
-//!
-//! One client at a time holds the right to write a file; the right is in the file's record. It is
-//! given up by Close. A client that has made no call for `writer_idle` may be displaced by another
-//! one's Open: the version change that comes with it ends what the old one could still do.
+//! Files that are open for write: what length is agreed, and the calls that wait for a version
+//! change. (Who may write is in `rights`.)
 //!
 //! A file has at most one *spare*: its next chunk, asked for early. It becomes an extent when its
 //! predecessor is known full; as long as that is not known, no byte of it can be acknowledged.
@@ -16,21 +12,8 @@ use super::namespace::File;
 use super::records::{self, EXTENTS_PER_PAGE, page_of};
 use super::step::Brain;
 use super::work::Work;
-use super::{Response, Token};
+use super::{Effect, Response, Token};
 use crate::mistakes::Mistake;
-
-/// A file that is open for write.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Writing {
-    /// Who holds the right.
-    pub(crate) client: ClientId,
-    /// Its last call for this file.
-    pub(crate) seen: Millis,
-    /// It made the file and has not closed it: it may abandon it.
-    pub(crate) created: bool,
-    /// The next chunk, asked for early.
-    pub(crate) spare: Option<ChunkHandle>,
-}
 
 /// A call that waits for a version change.
 #[derive(Clone, Debug)]
@@ -65,31 +48,6 @@ impl Brain {
         self.chunks.record(handle).is_some_and(|record| record.sealed)
     }
 
-    /// The file that this client writes; notes a sign of life.
-    pub(super) fn written_by(
-        &mut self,
-        inode: InodeId,
-        client: ClientId,
-        now: Millis,
-    ) -> Result<&mut Writing, GfsError> {
-        match self.writers.get_mut(&inode) {
-            Some(writing) if writing.client == client => {
-                writing.seen = now;
-                Ok(writing)
-            }
-            _ => Err(GfsError::new(
-                ErrorCode::Conflict,
-                format!("client {client} does not hold the right to write inode {inode}: open it"),
-            )),
-        }
-    }
-
-    /// Whether the writer of a file made no call for long enough to be displaced.
-    pub(super) fn is_vanished(&self, writing: &Writing, now: Millis) -> bool {
-        let seen = self.outcomes.last_seen(writing.client).unwrap_or_default();
-        now.since(seen.max(writing.seen)) >= self.config.limits.writer_idle
-    }
-
     /// Makes a chunk for a file, at this position, with a lease.
     pub(super) fn new_chunk(
         &mut self,
@@ -107,7 +65,7 @@ impl Brain {
     }
 
     /// The spare, if there is one, becomes the last extent. Its predecessor must be full.
-    fn promote(&mut self, work: &mut Work, inode: InodeId) {
+    pub(super) fn promote(&mut self, work: &mut Work, inode: InodeId) {
         let Some(writing) = self.writers.get_mut(&inode) else { return };
         let Some(spare) = writing.spare.take() else { return };
         let Some(file) = self.namespace.file_mut(inode) else { return };
@@ -181,6 +139,13 @@ impl Brain {
         let is_last = index + 1 == file.extents.len();
         if self.is_sealed(handle) {
             let length = self.chunks.length(handle);
+            if length != finished.length && self.chunks.version(handle) != finished.version {
+                // It went on, and was finished, without this caller.
+                return Err(GfsError::new(
+                    ErrorCode::StaleVersion,
+                    format!("chunk {handle} went on after version {}", finished.version),
+                ));
+            }
             if length != finished.length {
                 return Err(GfsError::new(
                     ErrorCode::Conflict,
@@ -257,9 +222,15 @@ impl Brain {
     pub(super) fn carry_on(&mut self, work: &mut Work) {
         // A change may lead to the next one (a spare that became the last chunk): each step takes
         // a chunk of one file, so this ends.
-        while !work.chunks.done.is_empty() {
+        while work.chunks.is_news() {
             for (waiter, result) in std::mem::take(&mut work.chunks.done) {
                 self.changed(work, waiter, result);
+            }
+            for handle in std::mem::take(&mut work.chunks.fixed) {
+                self.fixed(work, handle);
+            }
+            for (handle, client, length) in std::mem::take(&mut work.chunks.vanished) {
+                self.writer_vanished(work, handle, client, length);
             }
         }
     }
@@ -300,7 +271,7 @@ impl Brain {
     }
 
     /// A version change found a chunk full: that is final.
-    fn seal_if_full(&mut self, work: &mut Work, inode: InodeId, handle: ChunkHandle) {
+    pub(super) fn seal_if_full(&mut self, work: &mut Work, inode: InodeId, handle: ChunkHandle) {
         let Some(record) = self.chunks.record(handle) else { return };
         if !record.sealed && record.length == self.geometry.chunk_size() {
             let finished = pb::FinishedChunk {
@@ -366,9 +337,7 @@ impl Brain {
         self.outcomes.end(waiting.client, waiting.sequence);
         if answer.is_err() && waiting.acquired {
             // The right that came with the Open goes with it.
-            if self.writers.get(&waiting.inode).is_some_and(|w| w.client == waiting.client) {
-                self.give_up_right(work, waiting.inode);
-            }
+            self.leave(work, waiting.inode, waiting.client);
         }
         self.note_outcome(work, waiting.client, waiting.sequence, false, &answer);
         let answer = answer.map_err(pb::ErrorDetail::from);
@@ -391,8 +360,8 @@ impl Brain {
         work.entry(inode);
     }
 
-    /// Answers calls that waited for too long.
-    pub(super) fn end_long_waits(&mut self, work: &mut Work) {
+    /// Answers calls that waited for too long. What becomes of each is a commit of its own.
+    pub(super) fn end_long_waits(&mut self, work: &mut Work, out: &mut Vec<Effect>) {
         let limit = self.config.limits.longest_wait;
         let now = work.now.mono;
         let late: Vec<Token> = self
@@ -408,6 +377,8 @@ impl Brain {
                 "the chunk's version could not be changed in time: too few of its servers answer",
             );
             self.answer_waiting(work, token, Err(error));
+            self.carry_on(work);
+            self.flush(work, usize::MAX, out);
         }
     }
 }

@@ -8,9 +8,9 @@ use super::{Caller, conflict, copies_of, durability_of, parse};
 use crate::brain::Response;
 use crate::brain::chunks::ChunkInfo;
 use crate::brain::namespace::{Body, Directory, File, MAX_DEPTH, Node};
+use crate::brain::rights::Writing;
 use crate::brain::step::Brain;
 use crate::brain::work::Work;
-use crate::brain::writers::Writing;
 
 /// Where a new node goes: the deepest directory that exists, and the names still to be made in it,
 /// the last of which is the node's.
@@ -92,10 +92,8 @@ impl Brain {
         let made = self.make_node(work, parent, name, Body::File(file))?;
         debug_assert_eq!(made, inode);
         if chunk.is_some() {
-            self.writers.insert(
-                inode,
-                Writing { client: caller.client, seen: work.now.mono, created: true, spare: None },
-            );
+            let writing = Writing::new(caller.client, false, work.now.mono);
+            self.writers.insert(inode, Writing { created: true, ..writing });
         }
         let near = request.place.clone().unwrap_or_default();
         Ok(Response::Create(pb::CreateResponse {

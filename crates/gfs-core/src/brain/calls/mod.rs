@@ -79,7 +79,7 @@ fn kind_of(request: &Request) -> Kind {
         | Request::Remove(_)
         | Request::RestoreTrash(_)
         | Request::EmptyTrash(_) => Kind::Once,
-        Request::Open(r) if r.write => Kind::Idempotent,
+        Request::Open(r) if r.write || r.append => Kind::Idempotent,
         Request::Allocate(_) | Request::Recover(_) | Request::Sync(_) => Kind::Idempotent,
         _ => Kind::Read,
     }

@@ -7,7 +7,7 @@ use super::{Caller, Outcome};
 use crate::brain::chunks::{ChunkInfo, Waiter, WaiterKind};
 use crate::brain::step::Brain;
 use crate::brain::work::Work;
-use crate::brain::writers::{Waiting, Writing};
+use crate::brain::writers::Waiting;
 use crate::brain::{Response, Token};
 
 /// Chunks that a Close may finish.
@@ -35,7 +35,7 @@ impl Brain {
             ));
         }
         let near = request.place.clone().unwrap_or_default();
-        if !request.write {
+        if !request.write && !request.append {
             return Ok(Some(Response::Open(pb::OpenResponse {
                 attributes: Some(self.attributes(inode, node)),
                 chunks: self.first_locations(inode, request.locations, &near),
@@ -43,24 +43,11 @@ impl Brain {
                 epoch: self.term.epoch.0,
             })));
         }
-
-        let acquired = match self.writers.get(&inode) {
-            Some(writing) if writing.client == caller.client => false,
-            Some(writing) if !self.is_vanished(writing, work.now.mono) => {
-                return Err(GfsError::new(
-                    ErrorCode::Busy,
-                    format!("client {} writes inode {inode}", writing.client),
-                ));
-            }
-            _ => true,
-        };
-        let spare = self.writers.get(&inode).and_then(|writing| writing.spare);
-        let created = !acquired && self.writers.get(&inode).is_some_and(|w| w.created);
-        self.writers
-            .insert(inode, Writing { client: caller.client, seen: work.now.mono, created, spare });
-        if acquired {
-            work.entry(inode);
+        if request.write && request.append {
+            return Err(GfsError::invalid("a file is opened for write or to append, not for both"));
         }
+
+        let acquired = self.acquire(work, inode, caller.client, request.append)?;
         let waiting = Waiting {
             client: caller.client,
             sequence: caller.sequence,
@@ -71,14 +58,22 @@ impl Brain {
             since: work.now.mono,
             repeats: Vec::new(),
         };
+        // Where others append already, their primary takes this one's records, too.
+        let shared = self.writers.get(&inode).is_some_and(|writing| writing.clients.len() > 1);
+        let last = self.namespace.file(inode).and_then(|file| file.extents.last().copied());
+        let led = |last: &ChunkHandle| !self.is_sealed(*last) && self.chunks.has_primary(*last);
+        if let Some(last) = last.filter(|last| shared && led(last)) {
+            let location = self.chunks.location(last, &waiting.near);
+            return self.opened(work, &waiting, location).map(Some);
+        }
         let answer = self.settle(work, token, &waiting, None);
         if answer.is_err() && acquired {
-            self.give_up_right(work, inode);
+            self.leave(work, inode, caller.client);
         }
         answer
     }
 
-    /// The answer of an Open for write, when the file is in order.
+    /// The answer of an Open for write or to append, when the file is in order.
     pub(in crate::brain) fn opened(
         &self,
         _work: &mut Work,
@@ -150,13 +145,20 @@ impl Brain {
             ));
         }
         let writing = self.writers.get(&inode).ok_or_else(|| internal("no writer"))?;
+        let last = file.extents.last().copied();
+        let chunk_size = u64::from(self.geometry.chunk_size());
+        let is_open = last.is_some_and(|last| !self.is_sealed(last));
+        if writing.appends && is_open {
+            // Nobody knows where a next one would begin.
+            return Err(GfsError::new(
+                ErrorCode::Conflict,
+                "the chunk before this one is not finished",
+            ));
+        }
         if let Some(spare) = writing.spare {
             return Ok(spare);
         }
 
-        let last = file.extents.last().copied();
-        let chunk_size = u64::from(self.geometry.chunk_size());
-        let is_open = last.is_some_and(|last| !self.is_sealed(last));
         let start = match last {
             None => 0,
             // Of an open one: as if it became full. If not, the spare is dropped.
@@ -205,19 +207,15 @@ impl Brain {
                 format!("chunk {handle} is none of inode {inode}"),
             ));
         }
-        let holds_right = writing.is_some_and(|w| w.client == caller.client);
+        let holds_right = writing.is_some_and(|w| w.is_held_by(caller.client));
         // A version change takes the lease away: not while somebody writes. (And a displaced
         // writer must not come back in this way.) But where no primary is left that could say what
         // was acknowledged, a reader need not wait until the writer is known to have vanished.
-        if let Some(writing) = writing
+        if let Some(busy) = self.held(inode, work.now.mono)
             && !holds_right
-            && !self.is_vanished(writing, work.now.mono)
             && self.chunks.has_primary(handle)
         {
-            return Err(GfsError::new(
-                ErrorCode::Busy,
-                format!("client {} writes inode {inode}", writing.client),
-            ));
+            return Err(busy);
         }
         if holds_right {
             self.written_by(inode, caller.client, work.now.mono)?;
@@ -290,7 +288,8 @@ impl Brain {
         request: &pb::CloseRequest,
     ) -> Result<Response, GfsError> {
         let inode = self.open_file(work, request.inode)?;
-        let created = self.written_by(inode, caller.client, work.now.mono)?.created;
+        let writing = self.written_by(inode, caller.client, work.now.mono)?;
+        let (created, appends) = (writing.created, writing.appends);
         if request.abandon {
             if !created {
                 return Err(GfsError::new(
@@ -311,13 +310,19 @@ impl Brain {
             self.finish(work, inode, finished, false)
                 .map_err(|error| self.explain(finished, error))?;
         }
-        self.drop_empty_last(work, inode);
-        self.give_up_right(work, inode);
+        if appends {
+            // What the others had acknowledged only the replicas know.
+            self.leave(work, inode, caller.client);
+        } else {
+            self.drop_empty_last(work, inode);
+            self.give_up_right(work, inode);
+        }
         self.modified(work, inode);
         Ok(Response::Close(pb::CloseResponse { attributes: self.attributes_of(inode) }))
     }
 
-    fn modified(&mut self, work: &mut Work, inode: InodeId) {
+    /// The file changed just now.
+    pub(in crate::brain) fn modified(&mut self, work: &mut Work, inode: InodeId) {
         if let Some(node) = self.namespace.get_mut(inode) {
             node.modified_at = work.now.wall.0.max(node.modified_at);
             work.entry(inode);

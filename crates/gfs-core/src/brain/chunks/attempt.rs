@@ -323,6 +323,7 @@ impl Chunks {
             leaving.1.extend(left);
         }
         out.done.extend(change.waiters.iter().map(|waiter| (*waiter, Ok(handle))));
+        out.fixed.extend(change.fixes.then_some(handle));
         self.refresh(now, handle);
     }
 }

@@ -47,6 +47,8 @@ pub(super) struct Change {
     /// Whether the first member gets the lease.
     pub(super) lease: bool,
     pub(super) waiters: Vec<Waiter>,
+    /// The namespace side wants to hear of the end.
+    pub(super) fixes: bool,
     /// Not asked before that time, if it can be done without.
     left_out: SmallVec<[(ServerNumber, Millis); 2]>,
     /// A stray to be made equal and taken in.
@@ -102,6 +104,7 @@ impl Change {
             next,
             lease,
             waiters: Vec::new(),
+            fixes: false,
             left_out: SmallVec::new(),
             include: None,
             stage: Stage::Waiting,
@@ -242,6 +245,22 @@ impl Chunks {
         if change.stage == Stage::Waiting {
             self.attempt(now, handle, out);
         }
+    }
+
+    /// Nobody writes the chunk any more, and nobody knows how long it is: a version change ends the
+    /// lease and finds out. Told through [`Outbox::fixed`], however long it takes.
+    pub fn fix(&mut self, now: Now, handle: ChunkHandle, out: &mut Outbox) {
+        if self.table.get(handle).is_none() {
+            return;
+        }
+        let change =
+            self.changes.entry(handle).or_insert_with(|| Box::new(Change::new(0, false, now)));
+        change.fixes = true;
+        change.lease &= !change.waiters.is_empty();
+        if change.stage == Stage::Waiting {
+            self.attempt(now, handle, out);
+        }
+        self.settle(now, out);
     }
 
     /// Tries all changes that wait again.
@@ -387,7 +406,7 @@ impl Chunks {
     /// Nobody can be asked now. A change that has no number yet and no reason left is over.
     fn wait(&mut self, now: Now, handle: ChunkHandle, mut change: Box<Change>, out: &mut Outbox) {
         let Some(slot) = self.table.get(handle) else { return };
-        if change.next <= slot.version && change.waiters.is_empty() {
+        if change.next <= slot.version && change.waiters.is_empty() && !change.fixes {
             self.refresh(now, handle);
             return;
         }

@@ -5,7 +5,7 @@ use super::{Chunks, Now, Outbox};
 use crate::brain::SessionId;
 use crate::mistakes::Mistake;
 use gfs_proto::v1::{self as pb, command::Body};
-use gfs_types::{ChunkHandle, ErrorCode, ServerNumber};
+use gfs_types::{ChunkHandle, ClientId, ErrorCode, ServerNumber};
 
 impl Chunks {
     /// Sends a command to a server. Whether it could be sent.
@@ -217,7 +217,14 @@ impl Chunks {
                     self.trouble(now, ServerNumber(unreachable.server));
                 }
             }
-            Some(pb::notice::Body::WriterVanished(_)) | None => {}
+            Some(pb::notice::Body::WriterVanished(vanished)) => {
+                let slot = self.table.get(handle).filter(|s| s.version == vanished.version);
+                if slot.is_some_and(|s| s.lease && s.first() == Some(server)) {
+                    let client = ClientId(vanished.writer);
+                    out.vanished.push((handle, client, vanished.length));
+                }
+            }
+            None => {}
         }
         self.settle(now, out);
     }

@@ -29,7 +29,9 @@ pub use reports::report_digest;
 use super::{Now, Response, SessionId, Token};
 use crate::mistakes::Mistakes;
 use gfs_proto::v1 as pb;
-use gfs_types::{ChunkHandle, ClusterId, ErrorCode, GfsError, InodeId, Millis, ServerNumber};
+use gfs_types::{
+    ChunkHandle, ClientId, ClusterId, ErrorCode, GfsError, InodeId, Millis, ServerNumber,
+};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use table::{Health, Table};
 
@@ -93,10 +95,21 @@ pub struct Outbox {
     pub replies: Vec<(Token, Result<Response, pb::ErrorDetail>)>,
     /// Version changes that somebody waits for.
     pub done: Vec<(Waiter, Result<ChunkHandle, GfsError>)>,
+    /// Chunks whose length a version change has found that [`Chunks::fix`] asked for.
+    pub fixed: Vec<ChunkHandle>,
+    /// Clients that a primary says have vanished, and the length that it has acknowledged.
+    pub vanished: Vec<(ChunkHandle, ClientId, u32)>,
     /// For the log; `true`: a human must act.
     pub notes: Vec<(bool, String)>,
     /// Metadata was rolled back: record rollback mode in the cluster record, with the counters.
     pub rolled_back: bool,
+}
+
+impl Outbox {
+    /// Whether there is something for the namespace side to go on with.
+    pub(super) fn is_news(&self) -> bool {
+        !self.done.is_empty() || !self.fixed.is_empty() || !self.vanished.is_empty()
+    }
 }
 
 /// Somebody who waits for a version change.

@@ -91,9 +91,9 @@ fn request(kind: u8, words: Words, header: Option<pb::RequestHeader>) -> Request
             path,
             inode: a,
             write: f,
+            append: g,
             locations: b as u32,
             place: None,
-            ..Default::default()
         }),
         6 => Request::Locate(pb::LocateRequest {
             header,

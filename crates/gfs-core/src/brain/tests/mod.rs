@@ -1,5 +1,6 @@
 //! Tests of the brain as a whole.
 
+mod appending;
 mod bad_input;
 mod files;
 mod hostile;

@@ -15,7 +15,7 @@ pub(super) fn create(world: &mut World, client: u64, path: &str) -> pb::CreateRe
     }
 }
 
-fn next(world: &World) -> u64 {
+pub(super) fn next(world: &World) -> u64 {
     world.fresh().unwrap().sequence
 }
 
@@ -68,7 +68,7 @@ pub(super) fn open(
     }
 }
 
-fn recover(
+pub(super) fn recover(
     world: &mut World,
     client: u64,
     inode: u64,
@@ -98,7 +98,7 @@ pub(super) fn stat(world: &mut World, path: &str) -> pb::StatResponse {
     }
 }
 
-fn locate(world: &mut World, inode: u64, offset: u64) -> Vec<pb::ChunkLocation> {
+pub(super) fn locate(world: &mut World, inode: u64, offset: u64) -> Vec<pb::ChunkLocation> {
     let request =
         pb::LocateRequest { header: world.header(99, 0), inode, offset, ..Default::default() };
     match world.ask(Request::Locate(request)) {
@@ -123,7 +123,7 @@ pub(super) fn sound(world: &mut World) {
     }
     for (inode, writing) in &world.brain.writers {
         let other = &loaded.writers[inode];
-        assert_eq!((writing.client, writing.spare), (other.client, other.spare));
+        assert_eq!((writing.record(), writing.spare), (other.record(), other.spare));
     }
     assert_eq!(world.brain.writers.len(), loaded.writers.len());
 }

@@ -7,15 +7,17 @@
 //! | Open for write | BUSY | BUSY |
 //! | Open to append | BUSY | shares it, up to 1 024 |
 //!
-//! A client *vanishes* when it has made no call for `writer_idle` and no primary speaks for it: the
-//! primary of the last chunk said that it has neither a stream nor made a mutation for 60 s, or
-//! there was no primary for as long; where no chunk is open, when it has been silent for
-//! `client_idle`. (An Open for write may displace a writer as soon as it was
-//! silent towards the master for so long: the version change that comes with it ends what the old
-//! one could still do.) When nobody is left, and not the one writer has closed and said how long the
-//! file is, a version change without a lease finds that out, and the spare after it if that counts;
-//! then the right is given up. That is *ending*: the record keeps the last client until then, so
-//! that a new leader takes it up again.
+//! A client has *vanished* when it has made no call for `writer_idle` and the primary of the last
+//! chunk says that it has neither a stream nor made a mutation for 60 s; or, where there is no
+//! primary to say so, when it has been silent for `client_idle`. When nobody is left, and not the one
+//! writer has closed and said how long the file is, a version change without a lease finds that out,
+//! and the spare after it if that counts; then the right is given up. That is *ending*: the record
+//! keeps the last client until then, so that a new leader takes it up again.
+//!
+//! Who wants the right need not wait for all that: a writer that has made no call for `writer_idle`
+//! is displaced, and so are appenders of whom that is true and for whom no primary speaks (it says
+//! that they are gone, or there was none for as long). The version change that comes with it ends
+//! what they could still do.
 
 use std::collections::BTreeMap;
 
@@ -96,8 +98,8 @@ impl Writing {
 
     /// What the record says: the writer, and the appenders.
     pub(crate) fn record(&self) -> (u64, Vec<u64>) {
-        let clients = self.clients.keys().map(|client| client.0);
-        if self.appends { (0, clients.collect()) } else { (clients.last().unwrap_or(0), vec![]) }
+        let mut clients = self.clients.keys().map(|client| client.0);
+        if self.appends { (0, clients.collect()) } else { (clients.next().unwrap_or(0), vec![]) }
     }
 }
 
@@ -300,20 +302,16 @@ impl Brain {
         let now = work.now.mono;
         let last = self.namespace.file(inode).and_then(|file| file.extents.last().copied());
         let open = last.filter(|last| !self.is_sealed(*last));
-        let led = |chunk| self.chunks.has_primary(chunk);
         let spare = self.writers.get(&inode).and_then(|writing| writing.spare);
-        if open.is_none_or(|open| led(open) || spare.is_some_and(led))
-            && let Some(writing) = self.writers.get_mut(&inode)
-        {
+        let led = open.into_iter().chain(spare).any(|chunk| self.chunks.has_primary(chunk));
+        if let Some(writing) = self.writers.get_mut(&inode).filter(|_| led || open.is_none()) {
             writing.led = now;
         }
         let Some(writing) = self.writers.get(&inode).filter(|w| !w.ending) else { return false };
-        let has_vanished = |client: ClientId, holder: &Holder| match open {
-            Some(_) => {
-                self.is_silent(client, holder, now) && self.is_unspoken_for(writing, holder, now)
-            }
-            // Nobody can speak for it, and there is nothing to find out.
-            None => self.silence(client, holder, now) >= self.config.limits.client_idle,
+        let idle = self.config.limits.client_idle;
+        let has_vanished = |client: ClientId, holder: &Holder| {
+            let told = holder.gone && self.is_silent(client, holder, now);
+            told || (!led && self.silence(client, holder, now) >= idle)
         };
         let vanished: Vec<ClientId> = writing
             .clients

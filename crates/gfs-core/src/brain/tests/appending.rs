@@ -206,12 +206,15 @@ fn appenders_survive_the_master() {
     let request = pb::CloseRequest { header, inode, ..Default::default() };
     world.call(Request::Close(request));
     world.commit_all();
+    world.config.limits.client_idle = Millis(100_000);
     world.crash();
     world.register_all();
     assert_eq!(holders(&world), [(0, vec![8])]);
-    world.run(Millis(62_000));
+    world.run(Millis(5_000));
     let attributes = stat(&mut world, "/log").attributes.unwrap();
-    assert_eq!((attributes.length, attributes.open_for_write), (30, false));
+    assert_eq!((attributes.length, attributes.open_for_write), (30, true));
+    world.run(Millis(100_000));
+    assert_eq!(holders(&world), []);
     sound(&mut world);
 }
 
@@ -313,9 +316,10 @@ fn a_vanished_writer_s_spare_counts_if_the_chunk_before_is_full() {
                 }
             }
             world.register_all();
-            world.run(Millis(58_000));
+            world.brain.config.limits.client_idle = Millis(90_000);
+            world.run(Millis(85_000));
             assert_eq!(holders(&world).len(), 1, "not for long enough");
-            world.run(Millis(5_000));
+            world.run(Millis(10_000));
         } else {
             world.run(Millis(61_000));
             tell_vanished(&mut world, &first, 7, length);

@@ -50,6 +50,8 @@ service! { Metadata
         locate Locate LocateRequest LocateResponse;
         allocate Allocate AllocateRequest AllocateResponse;
         recover Recover RecoverRequest RecoverResponse;
+        lease Lease LeaseRequest LeaseResponse;
+        truncate Truncate TruncateRequest TruncateResponse;
         sync Sync SyncRequest SyncResponse;
         close Close CloseRequest CloseResponse;
         rename Rename RenameRequest RenameResponse;
@@ -60,9 +62,7 @@ service! { Metadata
         report_damage ReportDamage ReportDamageRequest ReportDamageResponse;
     }
     later {
-        lease LeaseRequest LeaseResponse "overwriting";
         set_attributes SetAttributesRequest SetAttributesResponse "changing goals";
-        truncate TruncateRequest TruncateResponse "truncation";
     }
 }
 

@@ -304,7 +304,12 @@ impl Chunks {
             if !slot.sealed {
                 slot.length = answer.length;
             }
-            slot.lease = change.lease && !slot.sealed && enough;
+            slot.lease = change.lease && enough;
+            if let Some((length, _)) = change.cut {
+                slot.length = length;
+                slot.sealed = true;
+                slot.lease = false;
+            }
         }
         for member in &members {
             self.remove_stray(handle, *member);
@@ -322,7 +327,10 @@ impl Chunks {
             leaving.1.retain(|s| !members.contains(s));
             leaving.1.extend(left);
         }
-        out.done.extend(change.waiters.iter().map(|waiter| (*waiter, Ok(handle))));
+        let cut = change.cut.map(|(_, token)| token);
+        let others = change.waiters.iter().filter(|waiter| Some(waiter.token) != cut);
+        out.done.extend(others.map(|waiter| (*waiter, Ok(handle))));
+        out.cuts.extend(cut.map(|token| (token, handle)));
         out.fixed.extend(change.fixes.then_some(handle));
         self.refresh(now, handle);
     }

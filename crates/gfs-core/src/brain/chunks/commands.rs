@@ -49,10 +49,10 @@ impl Chunks {
             length: slot.length,
             goal: Some(copies(slot.copies)),
             durability: slot.durability() as i32,
-            sealed: slot.sealed,
+            sealed: slot.sealed && !slot.lease,
             min_copies: u32::from(self.min_copies(slot.copies)),
-            cut: false,
-            limit: 0,
+            cut: slot.sealed,
+            limit: if slot.is_capped() { slot.length } else { 0 },
         };
         let purpose = Purpose::Grant { version: slot.version };
         self.send(server, handle, purpose, Body::Grant(grant), out)

@@ -236,7 +236,15 @@ impl Chunks {
         let complete = replica.complete == slot.version || believed;
         let owed = replica.promised == slot.version && !complete;
         if member && slot.first() == Some(server) && !owed {
-            self.set_lease(handle, replica.lease && complete && !slot.sealed);
+            let lease = replica.lease && complete;
+            // Who overwrote the chunk, only the master knew that gave the lease: it ends.
+            let unknown = lease && slot.is_capped() && !slot.lease;
+            if unknown && !self.changes.contains_key(&handle) {
+                let mut change = super::change::Change::new(0, false, now);
+                change.fixes = true;
+                self.changes.insert(handle, Box::new(change));
+            }
+            self.set_lease(handle, lease && !unknown);
         }
         let kind = if !member || !complete {
             if member && owed {

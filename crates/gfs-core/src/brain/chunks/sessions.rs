@@ -75,7 +75,8 @@ impl Chunks {
             server.place = place;
             out.touched_servers.push(number);
         }
-        if server.booted(&request.boot_id, ChunkHandle(counters.handle.max(1))) {
+        let rebooted = server.booted(&request.boot_id, ChunkHandle(counters.handle.max(1)));
+        if rebooted {
             out.touched_servers.push(number);
         }
         server.volumes.clone_from(&request.volumes);
@@ -90,6 +91,9 @@ impl Chunks {
         });
         if let Some(state) = server.watch.on(Signal::Registered, now) {
             self.server_changed(now, number, state, out);
+        }
+        if rebooted {
+            self.fail_in_changes(now, number, "it was started anew", out);
         }
         Ok(pb::RegisterResponse {
             cluster_id: self.config.cluster_id.to_bytes().to_vec().into(),

@@ -168,6 +168,7 @@ impl Chunks {
                 let why = format!("{server} holds chunk {}, which was never made", replica.handle);
                 self.enter_rollback(&why, out);
                 counters.handle = counters.handle.max(replica.handle.0.saturating_add(1));
+                self.orphan(replica.handle, server, replica.promised.max(replica.complete));
             } else if self.take_replica(now, server, replica, out) {
                 held.push(replica.handle);
             }

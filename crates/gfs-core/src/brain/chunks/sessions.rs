@@ -53,7 +53,9 @@ impl Chunks {
             let text = format!("no master ever made chunk {:016x}", request.highest_handle);
             return Err(GfsError::invalid(text));
         }
-        if let Some(why) = rolled_back(request, self.epoch, self.commit_sequence, counters) {
+        self.heard_sequence = self.heard_sequence.max(request.commit_sequence);
+        let sequence = self.commit_sequence.max(self.forgiven_sequence);
+        if let Some(why) = rolled_back(request, self.epoch, sequence, counters) {
             self.enter_rollback(&why, out);
             counters.handle = counters.handle.max(request.highest_handle.saturating_add(1));
         }

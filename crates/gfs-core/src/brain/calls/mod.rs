@@ -59,6 +59,7 @@ fn header_of(request: &Request) -> Option<&pb::RequestHeader> {
         Request::Fsck(r) => r.header.as_ref(),
         Request::SetPodStates(r) => r.header.as_ref(),
         Request::SetMaintenance(r) => r.header.as_ref(),
+        Request::EndRollback(r) => r.header.as_ref(),
     }
 }
 
@@ -261,6 +262,7 @@ impl Brain {
                 )?;
                 Ok(Some(Response::SetMaintenance(pb::SetMaintenanceResponse { endangered })))
             }
+            Request::EndRollback(r) => Ok(Some(self.end_rollback(work, &r))),
             other => self.mutate(work, token, caller, &other),
         }
     }

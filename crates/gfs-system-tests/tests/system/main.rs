@@ -10,3 +10,4 @@ mod master;
 mod refusals;
 mod too_few;
 mod trash;
+mod volumes;

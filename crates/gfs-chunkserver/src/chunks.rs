@@ -46,6 +46,8 @@ pub(crate) struct Inner {
     ports: BTreeMap<StreamId, Port>,
     /// Gets ticks.
     ticking: bool,
+    /// Its volume is gone: nothing that still comes is for it.
+    abandoned: bool,
 }
 
 /// The queues of a push stream. They are bounded by the stream's credit: what is in them is held.
@@ -153,6 +155,7 @@ impl Chunks {
         let mut outputs = Vec::new();
         let mut inner = chunk.inner();
         inner.replica.abandon(error.clone(), &mut outputs);
+        inner.abandoned = true;
         for output in outputs {
             node.carry_out(&chunk, &mut inner, output);
         }
@@ -341,6 +344,7 @@ impl Node {
             synced,
             ports: BTreeMap::new(),
             ticking: false,
+            abandoned: false,
         };
         let chunk = Arc::new(Chunk { handle, inner: Mutex::new(inner) });
         loaded_chunks.insert(handle, Arc::clone(&chunk));
@@ -378,6 +382,9 @@ impl Node {
         let mut outputs = Vec::new();
         let mut disk = None;
         let mut inner = chunk.inner();
+        if inner.abandoned {
+            return None;
+        }
         let was_stored = inner.replica.is_stored();
         inner.replica.step(self.clock.now(), event, &mut outputs);
         for output in outputs {

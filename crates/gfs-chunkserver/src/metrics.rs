@@ -35,6 +35,15 @@ pub(crate) struct ServerMetrics {
 }
 
 impl ServerMetrics {
+    /// From the start on all is told of every volume.
+    pub(crate) fn begin_volume(&self, bay: &Bay) {
+        let name = bay.name();
+        for gauge in [&self.unclean, &self.scrub_percent, &self.scrub_completed] {
+            gauge.with([&name]).set(0);
+        }
+        self.tell_volume(bay);
+    }
+
     /// Brings what is told of a volume up to date.
     pub(crate) fn tell_volume(&self, bay: &Bay) {
         let name = bay.name();

@@ -33,6 +33,7 @@ pub(crate) async fn start(node: &Arc<Node>) {
                 _ = bay.blocking(move || asking.ask_space()) => {}
                 () = bay.gone() => {}
             }
+            node.metrics.begin_volume(bay);
         }
     };
     tokio::pin!(reading);

@@ -13,9 +13,10 @@ use crate::files::Capacity;
 use crate::node::lock;
 use crate::store::{
     BlockChecksums, ChunkRead, ChunkState, NewChunk, StateChange, StoreError, StoreResult,
-    Verified, Volume, VolumeRecord, Window, Write,
+    Verified, Volume, VolumeRecord, Write,
 };
 use bytes::Bytes;
+use gfs_core::replica::Window;
 use gfs_core::scrub::Page;
 use gfs_core::volume::{Candidate, Purpose, Service, emptiest_first};
 use gfs_proto::v1 as pb;

@@ -25,6 +25,7 @@ impl Volumes {
                 () = bay.gone() => {}
             }
         }
+        reports.retain(|(_, bay, _)| !bay.service().is_gone());
         let mut found: BTreeMap<ChunkHandle, (usize, ChunkState)> = BTreeMap::new();
         for (at, bay, report) in reports {
             let volume = bay.name();

@@ -16,7 +16,7 @@ const A: u64 = 0xa01;
 const B: u64 = 0xb02;
 const C: u64 = 0xc03;
 const MIB: u32 = 1 << 20;
-/// What the model disk has, and what is left of it when it is nearly full.
+/// Plenty.
 const SIZE: u64 = 1 << 40;
 
 /// One server with two volumes; A was written on the first, B on the second, and their streams are
@@ -53,6 +53,11 @@ async fn written(rig: &Rig, handle: u64) -> Push {
 
 fn replica(report: &[pb::ReplicaState], handle: u64) -> Option<&pb::ReplicaState> {
     report.iter().find(|state| state.handle == handle)
+}
+
+/// Reported after the first volume was gone.
+fn without_a(report: &[pb::ReplicaState]) -> bool {
+    replica(report, A).is_none() && replica(report, B).is_some()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -146,8 +151,8 @@ async fn a_volume_that_hangs_is_gone_after_ten_seconds_and_the_other_never_waits
     let error = a.failed().await;
     assert_eq!((code(&error), error.server), (ErrorCode::DiskError, 1), "{error:?}");
     rig.master.beat(1, |beat| beat.volumes[0].failing.contains("not answered")).await;
-    let report = rig.master.reported(1, |report| replica(report, A).is_none()).await;
-    assert!(replica(&report, B).is_some() && replica(&report, C).is_some(), "{report:?}");
+    let report = rig.master.reported(1, without_a).await;
+    assert!(replica(&report, C).is_some(), "{report:?}");
     rig.master.registered(1).await;
     b.write(3, MIB + 100, 100).await;
     // A new replica of the chunk can be made beside what hangs.
@@ -168,7 +173,7 @@ async fn a_volume_that_goes_takes_its_replicas_along_and_brings_back_what_is_not
         times: u64::MAX,
         fault: Fault::Error(libc::ENOENT),
     });
-    rig.master.reported(1, |report| replica(report, A).is_none()).await;
+    rig.master.reported(1, without_a).await;
     rig.master.registered(1).await;
     assert_eq!(code(&read(&rig, 1, A, 1, 0, 1).await.unwrap_err()), ErrorCode::UnknownChunk);
     // It is made anew on the other volume, at a later version.
@@ -194,9 +199,20 @@ async fn a_volume_that_goes_takes_its_replicas_along_and_brings_back_what_is_not
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_whose_volumes_are_all_full_takes_no_new_chunk() {
     let (rig, files, mut a, _b) = rig().await;
-    files[0].set_free(SIZE / 11);
-    files[1].set_free(SIZE / 25);
-    rig.master.beat(1, |beat| beat.volumes[1].free_bytes <= SIZE / 25).await;
+    // A model disk is as large as what is on it and what is left.
+    let used = std::cell::Cell::new([0; 2]);
+    let look = |beat: &pb::Heartbeat| {
+        let [a, b] = [0, 1].map(|at| beat.volumes[at].total_bytes - beat.volumes[at].free_bytes);
+        used.set([a, b]);
+        a.min(b) > u64::from(MIB)
+    };
+    rig.master.beat(1, look).await;
+    let [first, second] = used.get();
+    files[0].set_free(first / 10);
+    files[1].set_free(second / 25);
+    let nearly_full =
+        |beat: &pb::Heartbeat| (0..2).all(|at| beat.volumes[at].free_bytes < u64::from(MIB));
+    rig.master.beat(1, nearly_full).await;
     // 91 % used: new chunks, no clones; 96 %: nothing new; what is there goes on.
     let clone = pb::Clone { version: 1, inode: 7, ..Default::default() };
     let result = rig.master.command(1, C, Body::Clone(clone)).await;
@@ -204,8 +220,8 @@ async fn a_server_whose_volumes_are_all_full_takes_no_new_chunk() {
     assert_eq!(code(&error), ErrorCode::NoSpace, "{error:?}");
     rig.master.grant(C, 1, &[1], 0).await;
     assert!(files[0].content(Path::new("/volume-0/chunks/03/0000000000000c03.chunk")).is_ok());
-    files[0].set_free(SIZE / 25);
-    rig.master.beat(1, |beat| beat.volumes[0].free_bytes <= SIZE / 25).await;
+    files[0].set_free(first / 25);
+    rig.master.beat(1, |beat| beat.volumes[0].free_bytes <= first / 25).await;
     let id = rig.master.send(1, 0xd04, rig.master.grant_body(1, &[1], 0)).await;
     let error = rig.master.result(id).await.error.unwrap();
     assert_eq!(code(&error), ErrorCode::NoSpace);

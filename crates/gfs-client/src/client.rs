@@ -437,6 +437,23 @@ impl Client {
         Ok(answer.servers)
     }
 
+    /// Has all chunks moved away from a server (by its number), so that it can be removed, or takes
+    /// that back. The moving goes on by itself; [`servers`](Self::servers) shows how far it is and
+    /// when the server may be removed. Returns how many chunks are still to be moved.
+    ///
+    /// # Errors
+    /// `NOT_FOUND` if there is no such server; `INVALID_ARGUMENT` if the servers that stay would be
+    /// fewer than a goal or have too little room, unless `force`.
+    pub async fn set_drain(&self, server: u32, drain: bool, force: bool) -> Result<u64> {
+        let header = Some(self.inner.masters.header());
+        let request = pb::SetDrainRequest { header, server, drain, force };
+        let what = if drain { "drain" } else { "undrain" };
+        let answer = ask!(self, AdminClient, set_drain, request)
+            .await
+            .map_err(|detail| Error::of(detail, what, format!("server {server}")))?;
+        Ok(answer.chunks_left)
+    }
+
     /// Checks namespace, chunk table and reports against each other, below `path`. Changes nothing.
     ///
     /// # Errors

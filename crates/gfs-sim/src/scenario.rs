@@ -141,8 +141,28 @@ impl Scenario {
             faults: vec![],
         }
         .draw(&mut scenario);
+        drains(&mut scenario, seed, length);
         scenario
     }
+}
+
+/// Servers are drained in some runs, and that is taken back in some of them. Drawn apart from the
+/// faults: a seed's other faults are the same with it and without.
+fn drains(scenario: &mut Scenario, seed: u64, length: u64) {
+    let mut dice = Dice::new(seed, 11);
+    if !dice.chance(150) {
+        return;
+    }
+    for _ in 0..dice.range(1, 4) {
+        let server = dice.index(scenario.servers);
+        let at = Time(dice.range(100_000, length * 1000));
+        scenario.faults.push((at, Fault::Drain(server, true)));
+        if dice.chance(300) {
+            let back = at.plus(dice.range(1_000, 3_000_000));
+            scenario.faults.push((back, Fault::Drain(server, false)));
+        }
+    }
+    scenario.faults.sort_by_key(|(at, _)| *at);
 }
 
 struct Swarm {

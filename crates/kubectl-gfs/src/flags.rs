@@ -83,6 +83,10 @@ pub(crate) enum Verb {
     Locate(OnePath),
     /// Show the health of the cluster: servers, chunks, incidents
     Status,
+    /// Have all chunks moved away from servers, so that they can be removed
+    Drain(Drain),
+    /// Take a drain back
+    Undrain(Servers),
     /// Check namespace, chunks and copies; exit code 3 when something is wrong
     Fsck(Fsck),
 }
@@ -254,6 +258,38 @@ pub(crate) struct Empty {
     /// Only this: the path it had (of several removed from there, the last), or its inode
     #[arg(value_name = "PATH|INODE")]
     pub(crate) entry: Option<String>,
+}
+
+#[derive(Args)]
+#[command(after_help = "Examples:
+  kubectl gfs drain s3
+  kubectl gfs drain s3 --wait --timeout 3600
+
+Copies are made elsewhere first, then the server's are given up: no chunk ever has fewer copies.
+`status` shows how many chunks are left, and `drained: may be removed` when the server can be
+stopped for good. Refused when fewer servers than a goal asks for would remain, or too little room,
+unless --force: then what can be moved is moved, and `status` says what the rest waits for.")]
+pub(crate) struct Drain {
+    /// Also where the servers that stay are too few or too full
+    #[arg(short, long)]
+    pub(crate) force: bool,
+    /// Wait until the servers may be removed, as long as --timeout says
+    #[arg(short, long)]
+    pub(crate) wait: bool,
+    #[command(flatten)]
+    pub(crate) which: Servers,
+}
+
+#[derive(Args)]
+pub(crate) struct Servers {
+    /// Servers by their number, as `status` shows them: s3 or 3
+    #[arg(required = true, value_name = "SERVER", value_parser = server_number)]
+    pub(crate) servers: Vec<u32>,
+}
+
+fn server_number(text: &str) -> Result<u32, String> {
+    let digits = text.strip_prefix('s').unwrap_or(text);
+    digits.parse().map_err(|_| "a server is given by its number: s3 or 3".to_owned())
 }
 
 #[derive(Args)]

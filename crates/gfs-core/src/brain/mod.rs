@@ -96,6 +96,7 @@ pub enum Request {
     Fsck(pb::FsckRequest),
     SetPodStates(pb::SetPodStatesRequest),
     SetMaintenance(pb::SetMaintenanceRequest),
+    SetDrain(pb::SetDrainRequest),
 }
 
 /// The answer to a [`Request`] (same name) or to a session's call.
@@ -124,6 +125,7 @@ pub enum Response {
     Fsck(pb::FsckResponse),
     SetPodStates(pb::SetPodStatesResponse),
     SetMaintenance(pb::SetMaintenanceResponse),
+    SetDrain(pb::SetDrainResponse),
     Register(pb::RegisterResponse),
     Report(pb::ReportResponse),
 }

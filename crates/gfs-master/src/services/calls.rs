@@ -72,10 +72,10 @@ service! { Admin
         list_servers ListServers ListServersRequest ListServersResponse;
         fsck Fsck FsckRequest FsckResponse;
         set_pod_states SetPodStates SetPodStatesRequest SetPodStatesResponse;
+        set_drain SetDrain SetDrainRequest SetDrainResponse;
         set_maintenance SetMaintenance SetMaintenanceRequest SetMaintenanceResponse;
     }
     later {
-        set_drain SetDrainRequest SetDrainResponse "draining";
         end_rollback EndRollbackRequest EndRollbackResponse "ending rollback mode";
     }
 }

@@ -5,6 +5,7 @@ mod busy;
 mod command_line;
 mod damage;
 mod deaths;
+mod drain;
 mod full_disk;
 mod master;
 mod refusals;

@@ -155,6 +155,10 @@ struct Server {
     total_bytes: u64,
     free_bytes: u64,
     scrub: Vec<Scrub>,
+    draining: bool,
+    /// Draining: chunks still to be moved.
+    chunks_left: u64,
+    may_be_removed: bool,
 }
 
 /// Background verification of one volume.
@@ -240,6 +244,9 @@ fn server(status: ServerStatus) -> Server {
         total_bytes: status.total_bytes,
         free_bytes: status.free_bytes,
         scrub: status.volumes.into_iter().filter_map(|v| v.scrub).map(Scrub::from).collect(),
+        draining: status.draining,
+        chunks_left: status.chunks_left,
+        may_be_removed: status.may_be_removed,
     }
 }
 

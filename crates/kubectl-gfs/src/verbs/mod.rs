@@ -1,6 +1,7 @@
 //! One file a kind of verb.
 
 mod cluster;
+mod drain;
 mod names;
 mod transfers;
 mod trash;
@@ -29,6 +30,8 @@ pub(crate) async fn run(flags: Flags) -> anyhow::Result<u8> {
         Verb::Cat(verb) => transfers::cat(&client, &verb).await?,
         Verb::Locate(verb) => cluster::locate(&client, &verb, format).await?,
         Verb::Status => cluster::status(&client, format).await?,
+        Verb::Drain(verb) => drain::drain(&client, &verb, flags.timeout, format).await?,
+        Verb::Undrain(verb) => drain::undrain(&client, &verb, format).await?,
         Verb::Fsck(verb) => return cluster::fsck(&client, &verb, format).await,
     }
     Ok(0)

@@ -56,6 +56,7 @@ fn header_of(request: &Request) -> Option<&pb::RequestHeader> {
         Request::Fsck(r) => r.header.as_ref(),
         Request::SetPodStates(r) => r.header.as_ref(),
         Request::SetMaintenance(r) => r.header.as_ref(),
+        Request::SetDrain(r) => r.header.as_ref(),
     }
 }
 
@@ -233,8 +234,12 @@ impl Brain {
             Request::Open(r) => self.open(work, token, caller, &r),
             Request::Locate(r) => self.locate(work, &r),
             Request::ReportDamage(r) => self.report_damage(work, &r),
-            Request::Status(_) => Ok(Some(Response::Status(self.status(work)))),
+            Request::Status(_) => {
+                self.rest_on_moves(work);
+                Ok(Some(Response::Status(self.status(work))))
+            }
             Request::ListServers(_) => {
+                self.rest_on_moves(work);
                 let servers = self.chunks.server_statuses(work.now);
                 Ok(Some(Response::ListServers(pb::ListServersResponse { servers })))
             }
@@ -243,6 +248,7 @@ impl Brain {
                 self.chunks.set_pod_states(work.now, &r, &mut work.chunks);
                 Ok(Some(Response::SetPodStates(pb::SetPodStatesResponse {})))
             }
+            Request::SetDrain(r) => self.set_drain(work, &r),
             Request::SetMaintenance(r) => {
                 let server = ServerNumber(r.server);
                 let endangered = self.chunks.set_maintenance(

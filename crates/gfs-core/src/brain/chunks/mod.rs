@@ -12,6 +12,7 @@ mod deaths;
 mod detector;
 mod garbage;
 mod incidents;
+mod moves;
 mod placement;
 mod repair;
 mod reports;
@@ -173,10 +174,10 @@ pub struct Chunks {
     grants_owed: BTreeSet<(ServerNumber, ChunkHandle)>,
     /// Clones under way, by target.
     clones: BTreeMap<(ChunkHandle, ServerNumber), repair::Clone>,
-    /// Chunks that lack copies or are to be cleaned up, by priority.
+    /// Chunks that lack copies, have some to move, or are to be cleaned up, by priority.
     queue: BTreeSet<(u8, ChunkHandle)>,
     pump_wanted: bool,
-    /// Chunks that lack copies and have nowhere to go.
+    /// Chunks that lack copies, or have some to move, and have nowhere to go.
     stuck: BTreeSet<ChunkHandle>,
     stuck_retried: Millis,
     setbacks: BTreeMap<ChunkHandle, repair::Setback>,
@@ -185,6 +186,10 @@ pub struct Chunks {
     crowded: Vec<ServerNumber>,
     /// Chunks under-replicated, endangered, unavailable.
     lacking: [u64; 3],
+    /// By number of a server: of how many chunks it is a member.
+    listed: Vec<u64>,
+    /// The table is being searched for chunks with copies to move, from here on.
+    moves_from: Option<ChunkHandle>,
     garbage: BTreeMap<ChunkHandle, garbage::Garbage>,
     caution: caution::Caution,
     /// Servers that the detector has declared dead in this event.
@@ -221,6 +226,8 @@ impl Chunks {
             setbacks: BTreeMap::new(),
             crowded: Vec::new(),
             lacking: [0; 3],
+            listed: Vec::new(),
+            moves_from: None,
             garbage: BTreeMap::new(),
             caution: caution::Caution::new(),
             verdicts: Vec::new(),
@@ -245,6 +252,8 @@ impl Chunks {
         slot.set_members(&members, false);
         slot.set_counted(Health::Unavailable);
         let changing = record.next > slot.version;
+        let listed = *slot;
+        self.list(listed.members(), true);
         self.count(Health::Full, Health::Unavailable);
         if changing {
             let mut unneeded = Outbox::default();
@@ -492,6 +501,7 @@ impl Chunks {
         self.last_tick = now.mono;
         self.sweep(now);
         self.check_caution(now, out);
+        self.find_moves(now);
         for server in self.grants_owed.iter().map(|(server, _)| *server).collect::<BTreeSet<_>>() {
             self.send_owed_grants(server, out);
         }
@@ -529,6 +539,9 @@ impl Chunks {
         for handle in lacking {
             self.refresh(now, handle);
         }
+        if self.is_draining() {
+            self.search_moves();
+        }
         self.retry_changes(now, out);
     }
 
@@ -558,6 +571,8 @@ impl Chunks {
         let before = *slot;
         slot.set_members(members, true);
         let after = *slot;
+        self.list(before.members(), false);
+        self.list(after.members(), true);
         for server in before.holders() {
             if let Some(server) = self.servers.get_mut(server) {
                 server.held = server.held.saturating_sub(1);

@@ -116,6 +116,13 @@ impl Chunks {
     }
 }
 
+/// Bytes that clones may fill on a server.
+pub(super) fn clone_room(server: &Server) -> u64 {
+    let (total, free) = server.room();
+    let kept = (u128::from(total) * u128::from(100 - FULL_FOR_CLONES) / 100) as u64;
+    free.saturating_sub(kept)
+}
+
 /// How much a server has to do and holds: about one per recent chunk, two per stream or copy, and
 /// one per half per cent that it is full.
 fn load(server: &Server) -> u64 {

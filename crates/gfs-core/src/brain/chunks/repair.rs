@@ -5,8 +5,9 @@
 //! one ends, the next one starts in the same event. A clone makes a replica that does not count;
 //! a version change then takes it in (see `change`), beside the clones of other chunks.
 
+use super::moves::MOVING;
 use super::placement::{For, Lack, mix};
-use super::servers::Purpose;
+use super::servers::{Purpose, Server};
 use super::strays::{Stray, StrayKind};
 use super::table::{Health, Slot};
 use super::{Chunks, Now, Outbox};
@@ -21,7 +22,7 @@ const EXAMINED: usize = 1_024;
 /// of the master's work.
 const CROWDED: usize = 128;
 /// Version changes that repair may have under way.
-const MAX_CHANGES: usize = 256;
+pub(super) const MAX_CHANGES: usize = 256;
 /// In the queue, where nothing lacks and something is to be cleaned up.
 const CLEANING: u8 = 200;
 /// A clone that takes longer is given up: this, and a second for every 4 MiB.
@@ -51,7 +52,7 @@ pub(super) struct Setback {
 
 /// What became of a chunk that the planner looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Seen {
+pub(super) enum Seen {
     /// Nothing more to start for it now.
     Settled,
     /// It must wait a while.
@@ -83,7 +84,7 @@ impl Chunks {
                 slot.set_counted(health);
             }
         }
-        if health == Health::Full {
+        if health == Health::Full && !self.is_moving(&slot) {
             self.setbacks.remove(&handle);
         }
         self.incidents.changed(now, handle, &slot);
@@ -132,6 +133,9 @@ impl Chunks {
         }
         let good = slot.good();
         if good >= slot.copies {
+            if self.is_moving(slot) {
+                return MOVING;
+            }
             let cleaning = self.clones_of(handle).next().is_some()
                 || (slot.strays && self.strays_of(handle).any(|(_, stray)| !stray.deleting));
             return if cleaning { CLEANING } else { 0 };
@@ -167,6 +171,8 @@ impl Chunks {
                 Seen::Settled
             } else if only_endangered && slot.good() >= 2.min(slot.copies) {
                 Seen::Busy
+            } else if priority == MOVING {
+                self.move_on(now, handle, &slot, out)
             } else {
                 self.repair(now, handle, &slot, out)
             };
@@ -187,7 +193,7 @@ impl Chunks {
 
     /// Does the next thing for a chunk that lacks copies.
     fn repair(&mut self, now: Now, handle: ChunkHandle, slot: &Slot, out: &mut Outbox) -> Seen {
-        if self.setbacks.get(&handle).is_some_and(|s| s.not_before > now.mono) {
+        if self.is_set_back(now, handle) {
             return Seen::Busy;
         }
         // A clone's unfinished beginning is no copy.
@@ -232,7 +238,7 @@ impl Chunks {
         let have = slot.good() + ready + self.clones_of(handle).count() as u8;
         let mut lacking = slot.copies.saturating_sub(have);
         while lacking > 0 {
-            match self.start_clone(now, handle, slot, out) {
+            match self.start_clone(now, handle, slot, &[], out) {
                 Ok(()) => lacking -= 1,
                 Err(Lack::Busy) => return Seen::Crowded,
                 Err(Lack::Servers | Lack::Space) if self.clones_of(handle).next().is_some() => {
@@ -290,16 +296,21 @@ impl Chunks {
                 Some(fragment) => !fragment.deleting && self.delete_stray(handle, member, out),
             };
         }
-        self.setback(now, handle);
+        self.set_back(now, handle);
         Seen::Settled
     }
 
     /// Something for a chunk was tried and failed, or should not be tried again soon.
-    fn setback(&mut self, now: Now, handle: ChunkHandle) {
+    pub(super) fn set_back(&mut self, now: Now, handle: ChunkHandle) {
         let setback =
             self.setbacks.entry(handle).or_insert(Setback { failures: 0, not_before: now.mono });
         setback.failures = setback.failures.saturating_add(1);
         setback.not_before = now.mono + Millis(100 << setback.failures.min(6));
+    }
+
+    /// Whether nothing should be tried for a chunk now.
+    pub(super) fn is_set_back(&self, now: Now, handle: ChunkHandle) -> bool {
+        self.setbacks.get(&handle).is_some_and(|s| s.not_before > now.mono)
     }
 
     /// No other server can take a copy: what is on the servers that have one already?
@@ -350,12 +361,14 @@ impl Chunks {
         length.div_ceil((self.config.chunk_size / SHARES).max(1)).clamp(1, SHARES) as u16
     }
 
-    /// Starts one clone of a chunk.
-    fn start_clone(
+    /// Starts one clone of a chunk. Copies on servers that are `leaving` do not count for its
+    /// place.
+    pub(super) fn start_clone(
         &mut self,
         now: Now,
         handle: ChunkHandle,
         slot: &Slot,
+        leaving: &[ServerNumber],
         out: &mut Outbox,
     ) -> Result<(), Lack> {
         let limit = self.clone_limit();
@@ -371,10 +384,11 @@ impl Chunks {
         }
         // Not where a copy is, of whatever kind. Places of copies on dead servers do not count.
         let mut others: Vec<ServerNumber> =
-            slot.members().filter(|m| slot.holds(*m) && !self.is_dead(*m)).collect();
+            slot.holders().filter(|m| !self.is_dead(*m) && !leaving.contains(m)).collect();
         others.extend(self.strays_of(handle).map(|(server, _)| server));
         others.extend(self.clones_of(handle).map(|(server, _)| server));
-        let target = self.place(now, handle, &others, None, For::Clone, |_| true)?;
+        let stays = |server: &Server| !leaving.contains(&server.number);
+        let target = self.place(now, handle, &others, None, For::Clone, stays)?;
         let clone = pb::Clone {
             version: slot.version,
             sources: self.locations(sources.iter().map(|(_, _, s)| *s)),
@@ -450,7 +464,7 @@ impl Chunks {
                     target
                 };
                 self.trouble(now, blamed);
-                self.setback(now, handle);
+                self.set_back(now, handle);
                 out.notes.push((
                     false,
                     format!(
@@ -489,6 +503,9 @@ impl Chunks {
 
     /// Looks again at what had nowhere to go.
     pub(super) fn retry_stuck(&mut self) {
+        for server in self.servers.iter_mut() {
+            server.no_target = None;
+        }
         for handle in std::mem::take(&mut self.stuck) {
             if let Some(slot) = self.table.get(handle) {
                 let wanted = self.priority(handle, &slot);

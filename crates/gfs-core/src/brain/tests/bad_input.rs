@@ -281,6 +281,16 @@ fn absurd_numbers() {
 }
 
 #[test]
+fn drains_that_cannot_be_are_refused() {
+    let (mut world, ..) = world();
+    for (server, force, code) in [(77, false, NotFound), (77, true, NotFound), (0, true, NotFound)] {
+        let header = header(&world);
+        let request = pb::SetDrainRequest { header, server, drain: true, force };
+        refuses(&mut world, Request::SetDrain(request), code);
+    }
+}
+
+#[test]
 fn a_store_that_is_behind_refuses_calls() {
     let mut config = super::world::config();
     config.limits.uncommitted = 10;

@@ -30,6 +30,7 @@ pub(super) enum Step {
     Open(u8),
     Finish(u8, bool),
     Discard(u8),
+    Drain(u8, bool),
     RestartMaster,
     Settle,
 }
@@ -56,6 +57,7 @@ pub(super) fn step() -> impl Strategy<Value = Step> {
         2 => n().prop_map(Step::Open),
         1 => (n(), any::<bool>()).prop_map(|(a, b)| Step::Finish(a, b)),
         1 => n().prop_map(Step::Discard),
+        2 => (n(), any::<bool>()).prop_map(|(a, b)| Step::Drain(a, b)),
         1 => Just(Step::RestartMaster),
         3 => Just(Step::Settle),
     ]
@@ -165,6 +167,12 @@ pub(super) fn take(world: &mut World, step: Step) {
                 world.event(|c, _, _, out| c.discard(handle, out));
             }
         }
+        Step::Drain(n, drain) => {
+            let at = host(n);
+            if world.hosts[at].number != 0 {
+                world.drain(at, drain, true).unwrap();
+            }
+        }
         Step::RestartMaster => world.restart_master(),
         Step::Settle => world.settle(),
     }
@@ -194,6 +202,15 @@ pub(super) fn heal(world: &mut World) {
         host.stopped = false;
     }
     world.run(2_000);
+    // Where too few would stay, nothing can be drained.
+    let drained: Vec<usize> =
+        (0..world.hosts.len()).filter(|at| world.is_draining(*at)).collect();
+    let enough = world.hosts.len() - drained.len() >= 3;
+    if !enough {
+        for at in &drained {
+            world.drain(*at, false, false).unwrap();
+        }
+    }
     // Writers come back to what they left half done.
     let open: Vec<u64> =
         world.records.iter().filter(|(_, r)| !r.sealed).map(|(handle, _)| *handle).collect();
@@ -204,7 +221,8 @@ pub(super) fn heal(world: &mut World) {
         world.run(1_000);
         let health = world.chunks.health();
         let clean = world.chunks.strays.is_empty() && world.chunks.garbage.is_empty();
-        if health.full == health.total && world.chunks.changes.is_empty() && clean {
+        let empty = !enough || drained.iter().all(|at| world.is_empty(*at));
+        if health.full == health.total && world.chunks.changes.is_empty() && clean && empty {
             break;
         }
     }
@@ -231,6 +249,10 @@ pub(super) fn heal(world: &mut World) {
         for handle in host.replicas.keys() {
             assert!(world.known.contains_key(handle), "chunk {handle} was not deleted");
         }
+    }
+    for at in drained.into_iter().filter(|_| enough) {
+        assert!(world.is_empty(at), "s{} is not drained", world.hosts[at].number);
+        assert!(world.hosts[at].replicas.is_empty(), "{:?}", world.hosts[at].replicas);
     }
     assert!(world.waiting.is_empty(), "somebody still waits: {:?}", world.waiting);
     assert!(world.chunks.incidents().iter().all(|i| i.closed));

@@ -167,6 +167,7 @@ impl World {
         }
         let mut lacking = [0u64; 3];
         let mut held: BTreeMap<ServerNumber, u64> = BTreeMap::new();
+        let mut listed: BTreeMap<ServerNumber, u64> = BTreeMap::new();
         let mut queued = 0;
         for (handle, slot) in chunks.table.iter() {
             let good = slot.good();
@@ -179,6 +180,9 @@ impl World {
             }
             for server in slot.holders() {
                 *held.entry(server).or_default() += 1;
+            }
+            for server in slot.members() {
+                *listed.entry(server).or_default() += 1;
             }
             queued += usize::from(slot.queued != 0);
             let strays = chunks.strays_of(handle).next().is_some();
@@ -196,6 +200,14 @@ impl World {
             self.broken.push(format!("{} in the queue, {queued} marked", chunks.queue.len()));
         }
         for server in chunks.servers.iter() {
+            let members = listed.get(&server.number).copied().unwrap_or(0);
+            if chunks.listed(server.number) != members {
+                self.broken.push(format!(
+                    "{}: a member of {members} chunks, counted {}",
+                    server.number,
+                    chunks.listed(server.number)
+                ));
+            }
             if server.held != held.get(&server.number).copied().unwrap_or(0) {
                 self.broken.push(format!(
                     "{}: holds {}, counted {}",

@@ -414,6 +414,32 @@ impl World {
         token.0
     }
 
+    /// Has a server emptied, or takes that back.
+    pub(super) fn drain(&mut self, at: usize, drain: bool, force: bool) -> Result<u64, GfsError> {
+        let number = ServerNumber(self.hosts[at].number);
+        self.event(|c, now, _, out| c.set_drain(now, number, drain, force, 3, out))
+    }
+
+    fn status_of(&self, at: usize) -> Option<pb::ServerStatus> {
+        let number = self.hosts[at].number;
+        let mut all = self.chunks.server_statuses(self.now).into_iter();
+        all.find(|s| s.location.as_ref().is_some_and(|l| l.server == number))
+    }
+
+    pub(super) fn is_draining(&self, at: usize) -> bool {
+        self.status_of(at).is_some_and(|s| s.draining)
+    }
+
+    /// It is drained and may be removed.
+    pub(super) fn is_empty(&self, at: usize) -> bool {
+        self.status_of(at).is_some_and(|s| s.may_be_removed)
+    }
+
+    /// What is said of a draining server.
+    pub(super) fn reason(&self, at: usize) -> String {
+        self.status_of(at).map(|s| s.reason).unwrap_or_default()
+    }
+
     /// A writer writes through the primary, if there is one: on all members, and then it is
     /// acknowledged; or on the first `only` of them.
     pub(super) fn write(&mut self, handle: ChunkHandle, only: Option<usize>) -> bool {

@@ -1,0 +1,272 @@
+//! Moving copies away from where they should not stay, while every copy is there: the planner of
+//! decommission. A move never lowers the number of good copies:
+//!
+//! 1. A clone is made elsewhere, under the limits of repair and after all repair (see `repair`).
+//! 2. A version change takes it in and leaves out the one that goes (see `change`), which is stale
+//!    from then on. If the copies that go are all there is, one stays for that change and goes in
+//!    the next.
+//! 3. The stale replica is deleted as any other, when as many good ones as the goal says were
+//!    reported (see `strays`).
+//!
+//! Nothing of this is persisted but the mark of the server: a new leader finds the members that are
+//! to go, and goes on.
+
+use super::placement::{Lack, clone_room};
+use super::repair::{MAX_CHANGES, Seen};
+use super::servers::Server;
+use super::strays::StrayKind;
+use super::table::{Health, Slot};
+use super::{Chunks, Now, Outbox};
+use gfs_proto::v1 as pb;
+use gfs_types::{ChunkHandle, ErrorCode, GfsError, ServerNumber};
+use smallvec::SmallVec;
+
+/// In the queue, where nothing lacks and copies are to move: the last ones.
+pub(super) const MOVING: u8 = 220;
+/// Pages of the table (64 chunks each) searched in one event.
+const SWEPT_PAGES: usize = 4_096;
+
+/// Members of one chunk.
+pub(super) type Members = SmallVec<[ServerNumber; 4]>;
+
+impl Chunks {
+    /// Has a server emptied, or takes that back. Returns of how many chunks it is a member.
+    /// `least`: servers that must stay for the sake of new files.
+    ///
+    /// # Errors
+    /// `NotFound` if there is no such server. `InvalidArgument` if the servers that stay are too
+    /// few for the goals of its chunks or have too little room, unless `force`.
+    pub fn set_drain(
+        &mut self,
+        now: Now,
+        number: ServerNumber,
+        drain: bool,
+        force: bool,
+        least: u8,
+        out: &mut Outbox,
+    ) -> Result<u64, GfsError> {
+        let missing = || GfsError::new(ErrorCode::NotFound, format!("there is no server {number}"));
+        let server = self.servers.get(number).filter(|s| !s.decommissioned).ok_or_else(missing)?;
+        let changes = server.draining != drain;
+        if changes && drain && !force {
+            self.can_do_without(number, least)?;
+        }
+        if changes && let Some(server) = self.servers.get_mut(number) {
+            server.draining = drain;
+            server.no_target = None;
+            out.touched_servers.push(number);
+            let what = if drain { "is being drained" } else { "is drained no more" };
+            out.notes.push((false, format!("server {number} {what}")));
+            self.search_moves();
+            // Clones that are not wanted any more.
+            let cloning: Vec<ChunkHandle> = self.clones.keys().map(|(handle, _)| *handle).collect();
+            for handle in cloning {
+                self.refresh(now, handle);
+            }
+            self.find_moves(now);
+        }
+        self.settle(now, out);
+        Ok(self.listed(number))
+    }
+
+    /// Whether the other servers can hold what this one does.
+    fn can_do_without(&self, number: ServerNumber, least: u8) -> Result<(), GfsError> {
+        let (mut needed, mut bytes) = (least, 0u64);
+        for (_, slot) in self.table.iter().filter(|(_, slot)| slot.is_member(number)) {
+            needed = needed.max(slot.copies);
+            bytes = bytes.saturating_add(u64::from(slot.length));
+        }
+        let mut others = 0;
+        let mut room = 0u64;
+        for server in self.servers.registered() {
+            let stays = server.number != number && !server.draining && !server.is_stuck();
+            if stays && !self.is_dead(server.number) {
+                others += 1;
+                room = room.saturating_add(clone_room(server));
+            }
+        }
+        if others < usize::from(needed) {
+            return Err(GfsError::invalid(format!(
+                "without server {number} there are {others} servers, and goals of up to {needed} \
+                 copies: add servers, lower the goal, or force it"
+            )));
+        }
+        if bytes > room && !self.caution.is_cold() {
+            return Err(GfsError::invalid(format!(
+                "server {number} holds {bytes} bytes, the others have room for {room}: add servers, \
+                 or force it"
+            )));
+        }
+        Ok(())
+    }
+
+    /// Members that are to go.
+    pub(super) fn leavers(&self, slot: &Slot) -> Members {
+        let goes = |s: &ServerNumber| self.servers.get(*s).is_some_and(|s| s.draining);
+        slot.members().filter(goes).collect()
+    }
+
+    /// Whether copies of the chunk, of which none lacks, are to move.
+    pub(super) fn is_moving(&self, slot: &Slot) -> bool {
+        !self.caution.is_cold()
+            && slot.health() == Health::Full
+            && slot.members().any(|s| self.servers.get(s).is_some_and(|s| s.draining))
+    }
+
+    /// The table is to be searched for what is to move, or not any more.
+    pub(super) fn search_moves(&mut self) {
+        self.moves_from = Some(ChunkHandle(0));
+    }
+
+    /// Goes on with the search, a bounded step.
+    pub(super) fn find_moves(&mut self, now: Now) {
+        let Some(from) = self.moves_from.take() else { return };
+        let (slots, next) = self.table.scan(from, SWEPT_PAGES);
+        let concerned: Vec<ChunkHandle> = slots
+            .filter(|(_, slot)| slot.queued == MOVING || self.is_moving(slot))
+            .map(|(handle, _)| handle)
+            .collect();
+        self.moves_from = next;
+        for handle in concerned {
+            self.refresh(now, handle);
+        }
+    }
+
+    /// Does the next thing for a chunk of which copies are to move.
+    pub(super) fn move_on(
+        &mut self,
+        now: Now,
+        handle: ChunkHandle,
+        slot: &Slot,
+        out: &mut Outbox,
+    ) -> Seen {
+        if self.is_set_back(now, handle) {
+            return Seen::Busy;
+        }
+        if self.changes.contains_key(&handle) {
+            // Its end brings the chunk back.
+            return Seen::Settled;
+        }
+        let leaving = self.leavers(slot);
+        // What is left elsewhere of former times stands in the way.
+        self.clean(now, handle, out);
+        if leaving.is_empty() {
+            self.cancel_clones(handle, out);
+            return Seen::Settled;
+        }
+        let staying: Members = slot.holders().filter(|s| !leaving.contains(s)).collect();
+        if staying.iter().any(|s| !self.is_usable(*s)) {
+            // A change now would leave it out.
+            return Seen::Busy;
+        }
+        let ready = self.strays_of(handle).filter(|(server, stray)| {
+            stray.kind == StrayKind::Filled
+                && !stray.deleting
+                && stray.not_before <= now.mono
+                && self.is_usable(*server)
+        });
+        let ready = ready.count();
+        let goal = usize::from(slot.copies);
+        let mut copying = self.clones_of(handle).count();
+        let mut lack = None;
+        for _ in staying.len() + ready + copying..goal {
+            match self.start_clone(now, handle, slot, &leaving, out) {
+                Ok(()) => copying += 1,
+                Err(Lack::Busy) => return Seen::Crowded,
+                Err(why) => {
+                    lack = Some(why);
+                    break;
+                }
+            }
+        }
+        if copying > 0 {
+            return Seen::Settled;
+        }
+        if ready == 0 && staying.len() < goal {
+            for server in leaving {
+                if let Some(server) = self.servers.get_mut(server) {
+                    server.no_target = lack;
+                }
+            }
+            return Seen::Stuck;
+        }
+        if self.changes.len() >= MAX_CHANGES {
+            return Seen::Crowded;
+        }
+        self.begin_leave(now, handle, leaving, out);
+        if self.changes.contains_key(&handle) {
+            return Seen::Settled;
+        }
+        self.set_back(now, handle);
+        Seen::Busy
+    }
+
+    // ---- what people see
+
+    /// Of how many chunks the server is a member.
+    pub(super) fn listed(&self, server: ServerNumber) -> u64 {
+        self.listed.get(server.0 as usize).copied().unwrap_or(0)
+    }
+
+    /// Counts these members of a chunk, or no more.
+    pub(super) fn list(&mut self, members: impl Iterator<Item = ServerNumber>, up: bool) {
+        for member in members {
+            let at = member.0 as usize;
+            if self.listed.len() <= at {
+                self.listed.resize(at + 1, 0);
+            }
+            if let Some(count) = self.listed.get_mut(at) {
+                *count = if up { *count + 1 } else { count.saturating_sub(1) };
+            }
+        }
+    }
+
+    /// Whether some server is being drained.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.servers.registered().any(|s| s.draining)
+    }
+
+    /// Whether a draining server can be taken away for good: no chunk lists it, and no chunk that
+    /// lacks copies has even a stale replica there.
+    pub(super) fn may_be_removed(&self, server: &Server) -> bool {
+        let wanted = || {
+            self.strays.keys().any(|(handle, on)| {
+                *on == server.number
+                    && self.table.get(*handle).is_some_and(|slot| slot.health() != Health::Full)
+            })
+        };
+        server.draining
+            && self.listed(server.number) == 0
+            && !self.rollback
+            && !self.caution.is_cold()
+            && !wanted()
+    }
+
+    /// Fills in how far the draining of a server has come.
+    pub(super) fn drain_status(&self, server: &Server, status: &mut pb::ServerStatus) {
+        if !server.draining {
+            return;
+        }
+        status.draining = true;
+        status.chunks_left = self.listed(server.number);
+        status.may_be_removed = self.may_be_removed(server);
+        let stuck = match server.no_target.filter(|_| status.chunks_left > 0) {
+            Some(Lack::Space) => "the other servers are full",
+            Some(_) => "no other server can take a copy",
+            None => "",
+        };
+        status.drain_stuck = stuck.into();
+        let left = status.chunks_left;
+        let how_far = if status.may_be_removed {
+            "drained: may be removed".to_owned()
+        } else if stuck.is_empty() {
+            format!("draining: {left} chunks left")
+        } else {
+            format!("draining is stuck with {left} chunks left: {stuck}")
+        };
+        let beats = status.state() == pb::ServerState::Draining;
+        status.reason =
+            if beats { how_far } else { format!("{}; {how_far}", status.reason) };
+    }
+}

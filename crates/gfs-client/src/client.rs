@@ -324,6 +324,26 @@ impl Client {
         required(response.attributes, "rename", from.as_str())
     }
 
+    /// Sets the replication goal, 1 to 8 copies, of a file: its chunks get copies or lose some, by
+    /// and by. Of a directory: new files in it get that goal, those that are there keep theirs.
+    ///
+    /// # Errors
+    /// `NOT_FOUND`; `INVALID_ARGUMENT` for a goal above the number of servers.
+    pub async fn set_copies(&self, path: &str, copies: u32) -> Result<pb::Attributes> {
+        let path = parsed(path, "set the goal of")?;
+        let mutation = self.inner.masters.mutation();
+        let request = pb::SetAttributesRequest {
+            header: Some(mutation.header.clone()),
+            path: path.to_string(),
+            goal: Some(pb::Goal { kind: Some(pb::goal::Kind::Copies(copies)) }),
+            ..Default::default()
+        };
+        let response = ask!(self, MetadataClient, set_attributes, request)
+            .await
+            .map_err(|detail| Error::of(detail, "set the goal of", &path))?;
+        required(response.attributes, "set the goal of", path.as_str())
+    }
+
     /// Removes a file or an empty directory. It goes into the trash for the cluster's trash period,
     /// and can be [restored](Self::restore_trash) until then. A client that is writing the file
     /// cannot go on; what it had acknowledged stays with the file.

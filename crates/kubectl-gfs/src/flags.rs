@@ -79,6 +79,8 @@ pub(crate) enum Verb {
     Rm(Rm),
     /// Look at what was removed, restore it, or give it up
     Trash(Trash),
+    /// Set how many copies files are kept in
+    Setrep(Setrep),
     /// Show where the chunks of a file are
     Locate(OnePath),
     /// Show the health of the cluster: servers, chunks, incidents
@@ -258,6 +260,25 @@ pub(crate) struct Empty {
     /// Only this: the path it had (of several removed from there, the last), or its inode
     #[arg(value_name = "PATH|INODE")]
     pub(crate) entry: Option<String>,
+}
+
+#[derive(Args)]
+#[command(after_help = "Examples:
+  kubectl gfs setrep 2 /scratch
+  kubectl gfs setrep -R 3 /models
+
+A file gets copies, or loses some, by and by: `status` shows what is under-replicated. What a
+directory says counts for files that are made in it from then on; -R sets it for all that is there.")]
+pub(crate) struct Setrep {
+    /// What is below directories as well
+    #[arg(short = 'R', long)]
+    pub(crate) recursive: bool,
+    /// How many copies; no more than there are servers
+    #[arg(value_name = "COPIES", value_parser = clap::value_parser!(u32).range(1..=8))]
+    pub(crate) copies: u32,
+    /// Files or directories
+    #[arg(required = true)]
+    pub(crate) paths: Vec<String>,
 }
 
 #[derive(Args)]

@@ -57,11 +57,11 @@ service! { Metadata
         list_trash ListTrash ListTrashRequest ListTrashResponse;
         restore_trash RestoreTrash RestoreTrashRequest RestoreTrashResponse;
         empty_trash EmptyTrash EmptyTrashRequest EmptyTrashResponse;
+        set_attributes SetAttributes SetAttributesRequest SetAttributesResponse;
         report_damage ReportDamage ReportDamageRequest ReportDamageResponse;
     }
     later {
         lease LeaseRequest LeaseResponse "overwriting";
-        set_attributes SetAttributesRequest SetAttributesResponse "changing goals";
         truncate TruncateRequest TruncateResponse "truncation";
     }
 }

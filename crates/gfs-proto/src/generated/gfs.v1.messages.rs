@@ -339,6 +339,18 @@ pub struct ServerStatus {
     pub volumes: ::prost::alloc::vec::Vec<server_status::VolumeState>,
     #[prost(string, tag = "10")]
     pub software: ::prost::alloc::string::String,
+    /// It is being emptied, whatever its state.
+    #[prost(bool, tag = "20")]
+    pub draining: bool,
+    /// Draining: chunks that still list it as a member.
+    #[prost(uint64, tag = "21")]
+    pub chunks_left: u64,
+    /// Draining: no chunk lists it, none needs what it has: it can be taken away for good.
+    #[prost(bool, tag = "22")]
+    pub may_be_removed: bool,
+    /// Draining: why it does not go on, for people; empty: it does, or is done.
+    #[prost(string, tag = "23")]
+    pub drain_stuck: ::prost::alloc::string::String,
 }
 /// Nested message and enum types in `ServerStatus`.
 pub mod server_status {
@@ -452,10 +464,14 @@ pub struct SetDrainRequest {
     pub server: u32,
     #[prost(bool, tag = "3")]
     pub drain: bool,
+    /// Also where the servers that stay are too few or too full: what can be moved is moved, and files
+    /// of a higher goal than there are servers left stay under-replicated or where they are.
+    #[prost(bool, tag = "4")]
+    pub force: bool,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct SetDrainResponse {
-    /// Chunks still to be moved.
+    /// Chunks that still list the server as a member.
     #[prost(uint64, tag = "1")]
     pub chunks_left: u64,
 }
@@ -1336,7 +1352,7 @@ pub struct SetAttributesRequest {
     pub goal: ::core::option::Option<Goal>,
     #[prost(enumeration = "Durability", tag = "5")]
     pub durability: i32,
-    /// All that is below a directory as well.
+    /// All that is below a directory as well. Later: as yet the caller sets each by itself.
     #[prost(bool, tag = "6")]
     pub recursive: bool,
 }
@@ -1566,7 +1582,7 @@ pub struct FileRecord {
     /// Bytes of all extents, as last recorded.
     #[prost(uint64, tag = "1")]
     pub length: u64,
-    /// 0: cluster default.
+    /// 0: cluster default. What directories said was taken over when the file was made.
     #[prost(uint32, tag = "2")]
     pub copies: u32,
     #[prost(enumeration = "Durability", tag = "3")]

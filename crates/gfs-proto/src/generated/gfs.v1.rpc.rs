@@ -169,7 +169,10 @@ pub mod admin_client {
             req.extensions_mut().insert(GrpcMethod::new("gfs.v1.Admin", "SetPodStates"));
             self.inner.unary(req, path, codec).await
         }
-        /// Moves all chunks away from a server, or takes that back. Later.
+        /// Has all chunks moved away from a server, or takes that back. The mark is persisted; the moving
+        /// goes on by itself, after all repair, and is seen in Status. Asking twice is the same as once.
+        /// Refused (INVALID_ARGUMENT) where the servers that stay are fewer than a goal, or have too little
+        /// room; NOT_FOUND if there is no such server.
         pub async fn set_drain(
             &mut self,
             request: impl tonic::IntoRequest<crate::v1::SetDrainRequest>,
@@ -285,7 +288,10 @@ pub mod admin_server {
             tonic::Response<crate::v1::SetPodStatesResponse>,
             tonic::Status,
         >;
-        /// Moves all chunks away from a server, or takes that back. Later.
+        /// Has all chunks moved away from a server, or takes that back. The mark is persisted; the moving
+        /// goes on by itself, after all repair, and is seen in Status. Asking twice is the same as once.
+        /// Refused (INVALID_ARGUMENT) where the servers that stay are fewer than a goal, or have too little
+        /// room; NOT_FOUND if there is no such server.
         async fn set_drain(
             &self,
             request: tonic::Request<crate::v1::SetDrainRequest>,
@@ -1722,7 +1728,9 @@ pub mod metadata_client {
             req.extensions_mut().insert(GrpcMethod::new("gfs.v1.Metadata", "Remove"));
             self.inner.unary(req, path, codec).await
         }
-        /// Sets the replication goal or the durability of a file or directory. Later.
+        /// Sets the replication goal of a file, whose chunks get or lose copies from then on, or of a
+        /// directory, for files that are made in it from then on. A goal above the number of servers that
+        /// are there is refused (INVALID_ARGUMENT). The durability: later.
         pub async fn set_attributes(
             &mut self,
             request: impl tonic::IntoRequest<crate::v1::SetAttributesRequest>,
@@ -1999,7 +2007,9 @@ pub mod metadata_server {
             tonic::Response<crate::v1::RemoveResponse>,
             tonic::Status,
         >;
-        /// Sets the replication goal or the durability of a file or directory. Later.
+        /// Sets the replication goal of a file, whose chunks get or lose copies from then on, or of a
+        /// directory, for files that are made in it from then on. A goal above the number of servers that
+        /// are there is refused (INVALID_ARGUMENT). The durability: later.
         async fn set_attributes(
             &self,
             request: tonic::Request<crate::v1::SetAttributesRequest>,

@@ -3,6 +3,7 @@
 mod cluster;
 mod drain;
 mod names;
+mod setrep;
 mod transfers;
 mod trash;
 
@@ -28,6 +29,7 @@ pub(crate) async fn run(flags: Flags) -> anyhow::Result<u8> {
         Verb::Put(verb) => transfers::put(&client, verb, quiet).await?,
         Verb::Get(verb) => transfers::get(&client, verb, quiet).await?,
         Verb::Cat(verb) => transfers::cat(&client, &verb).await?,
+        Verb::Setrep(verb) => setrep::setrep(&client, &verb, quiet, format).await?,
         Verb::Locate(verb) => cluster::locate(&client, &verb, format).await?,
         Verb::Status => cluster::status(&client, format).await?,
         Verb::Drain(verb) => drain::drain(&client, &verb, flags.timeout, format).await?,

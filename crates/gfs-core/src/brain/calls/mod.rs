@@ -1,6 +1,7 @@
 //! Calls of the Metadata and Admin services: what is common to all of them.
 
 mod admin;
+mod attributes;
 mod change;
 mod lookup;
 mod make;
@@ -50,6 +51,7 @@ fn header_of(request: &Request) -> Option<&pb::RequestHeader> {
         Request::ListTrash(r) => r.header.as_ref(),
         Request::RestoreTrash(r) => r.header.as_ref(),
         Request::EmptyTrash(r) => r.header.as_ref(),
+        Request::SetAttributes(r) => r.header.as_ref(),
         Request::ReportDamage(r) => r.header.as_ref(),
         Request::Status(r) => r.header.as_ref(),
         Request::ListServers(r) => r.header.as_ref(),
@@ -77,6 +79,7 @@ fn kind_of(request: &Request) -> Kind {
         | Request::Create(_)
         | Request::Close(_)
         | Request::Rename(_)
+        | Request::SetAttributes(_)
         | Request::Remove(_)
         | Request::RestoreTrash(_)
         | Request::EmptyTrash(_) => Kind::Once,
@@ -107,6 +110,7 @@ fn outcome_of(sequence: u64, answer: &Result<Response, GfsError>) -> pb::Outcome
         Ok(Response::Sync(r)) => outcome.inode = inode(&r.attributes),
         Ok(Response::Close(r)) => outcome.inode = inode(&r.attributes),
         Ok(Response::Rename(r)) => outcome.inode = inode(&r.attributes),
+        Ok(Response::SetAttributes(r)) => outcome.inode = inode(&r.attributes),
         Ok(Response::Remove(r)) => outcome.count = r.removed,
         Ok(Response::RestoreTrash(r)) => {
             outcome.inode = r.entry.as_ref().map_or(0, |entry| inode(&entry.attributes));
@@ -279,6 +283,7 @@ impl Brain {
             Request::Sync(r) => self.sync(work, caller, r).map(Some),
             Request::Close(r) => self.close(work, caller, r).map(Some),
             Request::Rename(r) => self.rename(work, r).map(Some),
+            Request::SetAttributes(r) => self.set_attributes(work, r).map(Some),
             Request::Remove(r) => self.remove(work, r).map(Some),
             Request::RestoreTrash(r) => self.restore_trash(work, r).map(Some),
             Request::EmptyTrash(r) => self.empty_trash(work, r).map(Some),
@@ -328,6 +333,9 @@ impl Brain {
             Request::Sync(_) => Response::Sync(pb::SyncResponse { attributes }),
             Request::Close(_) => Response::Close(pb::CloseResponse { attributes }),
             Request::Rename(_) => Response::Rename(pb::RenameResponse { attributes }),
+            Request::SetAttributes(_) => {
+                Response::SetAttributes(pb::SetAttributesResponse { attributes })
+            }
             Request::Remove(_) => Response::Remove(pb::RemoveResponse { removed: outcome.count }),
             Request::RestoreTrash(_) => self.restored(inode),
             Request::EmptyTrash(_) => {

@@ -1,5 +1,5 @@
 //! Moving copies away from where they should not stay, while every copy is there: the planner of
-//! decommission. A move never lowers the number of good copies:
+//! decommission, and of goals that were lowered (then nothing is copied, the surplus goes). A move never lowers the number of good copies:
 //!
 //! 1. A clone is made elsewhere, under the limits of repair and after all repair (see `repair`).
 //! 2. A version change takes it in and leaves out the one that goes (see `change`), which is stale
@@ -8,14 +8,14 @@
 //! 3. The stale replica is deleted as any other, when as many good ones as the goal says were
 //!    reported (see `strays`).
 //!
-//! Nothing of this is persisted but the mark of the server: a new leader finds the members that are
+//! Nothing of this is persisted but the mark of the server, and the goal with the file: a new leader finds the members that are
 //! to go, and goes on.
 
-use super::placement::{Lack, clone_room};
+use super::placement::{Lack, clone_room, load, mix};
 use super::repair::{MAX_CHANGES, Seen};
 use super::servers::Server;
 use super::strays::StrayKind;
-use super::table::{Health, Slot};
+use super::table::{Health, MAX_MEMBERS, Slot};
 use super::{Chunks, Now, Outbox};
 use gfs_proto::v1 as pb;
 use gfs_types::{ChunkHandle, ErrorCode, GfsError, ServerNumber};
@@ -100,17 +100,59 @@ impl Chunks {
         Ok(())
     }
 
-    /// Members that are to go.
-    pub(super) fn leavers(&self, slot: &Slot) -> Members {
-        let goes = |s: &ServerNumber| self.servers.get(*s).is_some_and(|s| s.draining);
-        slot.members().filter(goes).collect()
+    /// Members that are to go: those on draining servers, and of what is above the goal then, first
+    /// what shares its node or zone with another copy, then what is on the busiest server.
+    pub(super) fn leavers(&self, handle: ChunkHandle, slot: &Slot) -> Members {
+        let mut leaving: Members = slot.members().filter(|s| self.is_drained(*s)).collect();
+        let mut staying: Members = slot.holders().filter(|s| !leaving.contains(s)).collect();
+        while staying.len() > usize::from(slot.copies) && !self.rollback {
+            let place = |s: ServerNumber| self.servers.get(s).map(|s| &s.place);
+            let same = |a: &str, b: &str| !a.is_empty() && a == b;
+            let rank = |s: &ServerNumber| {
+                let others = || staying.iter().filter(move |other| *other != s);
+                let shares = |of: fn(&pb::Place) -> &str| {
+                    let here = place(*s).map_or("", of);
+                    others().filter(|o| same(here, place(**o).map_or("", of))).count()
+                };
+                let is_primary = slot.lease && slot.first() == Some(*s);
+                let busy = self.servers.get(*s).map_or(0, load);
+                (shares(|p| &p.node), shares(|p| &p.zone), !is_primary, busy, mix(handle, *s))
+            };
+            let Some(at) = (0..staying.len()).max_by_key(|at| staying.get(*at).map(rank)) else {
+                break;
+            };
+            leaving.push(staying.remove(at));
+        }
+        leaving
+    }
+
+    fn is_drained(&self, server: ServerNumber) -> bool {
+        self.servers.get(server).is_some_and(|s| s.draining)
+    }
+
+    /// The goal of the chunk's file changed: copies are made, or the surplus goes. The caller
+    /// persists the goal.
+    pub fn set_copies(&mut self, now: Now, handle: ChunkHandle, copies: u8) {
+        if let Some(slot) = self.table.get_mut(handle) {
+            slot.copies = copies.clamp(1, MAX_MEMBERS as u8);
+            self.refresh(now, handle);
+        }
+    }
+
+    /// How many servers there are for the copies of a chunk: known ones that are neither dead nor
+    /// drained.
+    #[must_use]
+    pub fn servers_for_copies(&self) -> usize {
+        let there = |s: &&Server| !s.draining && !self.is_dead(s.number);
+        self.servers.registered().filter(there).count()
     }
 
     /// Whether copies of the chunk, of which none lacks, are to move.
     pub(super) fn is_moving(&self, slot: &Slot) -> bool {
         !self.caution.is_cold()
             && slot.health() == Health::Full
-            && slot.members().any(|s| self.servers.get(s).is_some_and(|s| s.draining))
+            && ((slot.good() > slot.copies && !self.rollback)
+                || slot.members().any(|s| self.is_drained(s)))
     }
 
     /// The table is to be searched for what is to move, or not any more.
@@ -147,7 +189,7 @@ impl Chunks {
             // Its end brings the chunk back.
             return Seen::Settled;
         }
-        let leaving = self.leavers(slot);
+        let leaving = self.leavers(handle, slot);
         // What is left elsewhere of former times stands in the way.
         self.clean(now, handle, out);
         if leaving.is_empty() {

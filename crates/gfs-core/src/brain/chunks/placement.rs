@@ -125,7 +125,7 @@ pub(super) fn clone_room(server: &Server) -> u64 {
 
 /// How much a server has to do and holds: about one per recent chunk, two per stream or copy, and
 /// one per half per cent that it is full.
-fn load(server: &Server) -> u64 {
+pub(super) fn load(server: &Server) -> u64 {
     let (total, free) = server.room();
     let full = if total == 0 { 0 } else { (total - free) as u128 * 200 / u128::from(total) } as u64;
     let copies = u64::from(server.incoming) + u64::from(server.outgoing);

@@ -40,6 +40,8 @@ pub struct World {
     backlog: BTreeMap<Node, VecDeque<Backlog>>,
     /// Servers that are gone for good.
     lost: Vec<usize>,
+    /// Servers that are to be emptied.
+    drained: Vec<usize>,
     /// Events so far.
     pub events: u64,
 }
@@ -71,6 +73,7 @@ impl World {
             mistakes,
             backlog: BTreeMap::new(),
             lost: Vec::new(),
+            drained: Vec::new(),
             events: 0,
         };
         for index in 0..world.scenario.clients {

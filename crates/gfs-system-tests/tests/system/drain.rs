@@ -1,4 +1,4 @@
-//! Servers are emptied, and then go for good.
+//! Servers are emptied, and then go for good; goals of files change.
 
 use std::process::Output;
 use std::sync::Arc;
@@ -32,7 +32,11 @@ async fn wait_empty(bench: &Bench, server: u32) -> anyhow::Result<ServerStatus> 
 }
 
 /// The server is killed for good: every file is as it was, with all its copies.
-async fn goes(bench: &Bench, drained: &ServerStatus, files: &[(&str, Content)]) -> anyhow::Result<()> {
+async fn goes(
+    bench: &Bench,
+    drained: &ServerStatus,
+    files: &[(&str, Content)],
+) -> anyhow::Result<()> {
     let location = drained.location.as_ref().context("no location")?;
     bench.kill(bench.part(location)?)?;
     bench
@@ -147,4 +151,50 @@ fn run(bench: &Bench, arguments: &[&str], code: i32) -> anyhow::Result<Output> {
     let output = block_in_place(|| bench.kubectl().args(arguments).output())?;
     ensure!(output.status.code() == Some(code), "{arguments:?}, not {code}: {output:?}");
     Ok(output)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn goals_are_raised_lowered_and_inherited() -> anyhow::Result<()> {
+    bounded(LIMIT, async {
+        let bench = Bench::start(Shape::default()).await?;
+        let content = Content(5);
+        bench.client.mkdir("/d").await?;
+        for path in ["/d/one", "/two"] {
+            let progress = Arc::default();
+            write_file(bench.client.clone(), path.to_owned(), content, LENGTH, 3, progress).await?;
+        }
+        run(&bench, &["setrep", "5", "/two"], 1)?;
+        run(&bench, &["setrep", "9", "/two"], 2)?;
+        run(&bench, &["setrep", "2", "/none"], 4)?;
+        let refused = bench.client.set_copies("/two", 5).await.expect_err("there are four servers");
+        assert_eq!(refused.code(), ErrorCode::InvalidArgument);
+
+        run(&bench, &["setrep", "4", "/two"], 0)?;
+        bench.wait_whole(EMPTY).await?;
+        bench.check_replicas("/two", content, LENGTH, 4).await?;
+        let set = run(&bench, &["setrep", "-R", "2", "/d", "-o", "json"], 0)?;
+        let set: serde_json::Value = serde_json::from_slice(&set.stdout)?;
+        assert_eq!((&set["files"], &set["directories"]), (&1.into(), &1.into()), "{set}");
+        eventually("the surplus goes", EMPTY, async || {
+            Ok(bench.client.locate("/d/one").await?.iter().all(|chunk| chunk.servers.len() == 2))
+        })
+        .await?;
+        bench.check_replicas("/d/one", content, LENGTH, 2).await?;
+        // What the directory says counts for new files, also after the master was restarted, and
+        // wherever they are moved.
+        bench.kill(Part::Master)?;
+        bench.restart(Part::Master)?;
+        write_file(bench.client.clone(), "/d/new".to_owned(), content, LENGTH, 0, Arc::default())
+            .await?;
+        bench.client.rename("/d/new", "/new", false).await?;
+        bench.kill(Part::Master)?;
+        bench.restart(Part::Master)?;
+        bench.wait_whole(EMPTY).await?;
+        for (path, copies) in [("/new", 2), ("/d/one", 2), ("/two", 4)] {
+            bench.check_file(path, content, LENGTH).await?;
+            bench.check_replicas(path, content, LENGTH, copies).await?;
+        }
+        Ok(())
+    })
+    .await
 }

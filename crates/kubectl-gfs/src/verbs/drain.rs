@@ -52,11 +52,7 @@ pub(crate) async fn drain(
     print(format, &states, |states| shown(states))
 }
 
-pub(crate) async fn undrain(
-    client: &Client,
-    verb: &Servers,
-    format: Format,
-) -> anyhow::Result<()> {
+pub(crate) async fn undrain(client: &Client, verb: &Servers, format: Format) -> anyhow::Result<()> {
     for server in &verb.servers {
         client.set_drain(*server, false, false).await?;
     }

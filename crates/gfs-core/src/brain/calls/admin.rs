@@ -32,11 +32,7 @@ impl Brain {
         Ok(Some(Response::ReportDamage(pb::ReportDamageResponse {})))
     }
 
-    pub(super) fn set_drain(
-        &mut self,
-        work: &mut Work,
-        request: &pb::SetDrainRequest,
-    ) -> Outcome {
+    pub(super) fn set_drain(&mut self, work: &mut Work, request: &pb::SetDrainRequest) -> Outcome {
         let chunks_left = self.chunks.set_drain(
             work.now,
             ServerNumber(request.server),

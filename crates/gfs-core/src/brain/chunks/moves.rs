@@ -308,7 +308,6 @@ impl Chunks {
             format!("draining is stuck with {left} chunks left: {stuck}")
         };
         let beats = status.state() == pb::ServerState::Draining;
-        status.reason =
-            if beats { how_far } else { format!("{}; {how_far}", status.reason) };
+        status.reason = if beats { how_far } else { format!("{}; {how_far}", status.reason) };
     }
 }

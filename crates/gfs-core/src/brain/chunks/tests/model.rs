@@ -66,6 +66,8 @@ pub(super) struct Host {
     pub(super) stopped: bool,
     /// It beats, and its commands do not reach it.
     pub(super) deaf: bool,
+    /// Where it is, from its next registration on.
+    pub(super) zone: String,
     /// Power losses so far.
     pub(super) boot: u8,
     pub(super) replicas: BTreeMap<u64, Replica>,

@@ -1,4 +1,5 @@
-//! Servers are drained: everything goes elsewhere, and no chunk ever has fewer copies for it.
+//! Servers are drained: everything goes elsewhere, and no chunk ever has fewer copies for it. Goals
+//! change: chunks get copies, or lose the right ones.
 
 use super::random::heal;
 use super::world::World;
@@ -183,5 +184,73 @@ fn a_drain_waits_for_repair_and_for_servers_to_go_to() {
     world.hosts[1].up = true;
     world.run(40_000);
     assert!(world.is_empty(0), "{}", world.reason(0));
+    heal(&mut world);
+}
+
+#[test]
+fn a_higher_goal_gives_copies_and_a_lower_one_takes_the_surplus() {
+    let (mut world, handles) = stored(5, 20, 2);
+    for handle in &handles {
+        world.set_copies(*handle, 4);
+    }
+    assert_eq!(world.chunks.health().under_replicated, 20);
+    world.run(10_000);
+    for handle in &handles {
+        assert_eq!(world.good(handle.0).len(), 4);
+    }
+    for (handle, copies) in handles.iter().zip([1u8, 2, 3].into_iter().cycle()) {
+        world.set_copies(*handle, copies);
+    }
+    world.run(20_000);
+    heal(&mut world);
+    for (handle, copies) in handles.iter().zip([1usize, 2, 3].into_iter().cycle()) {
+        assert_eq!(world.good(handle.0).len(), copies);
+        let replicas = world.hosts.iter().filter(|h| h.replicas.contains_key(&handle.0));
+        assert_eq!(replicas.count(), copies, "the surplus is deleted");
+    }
+}
+
+#[test]
+fn the_surplus_goes_where_a_zone_has_two() {
+    let mut world = World::new(5);
+    for (at, zone) in ["a", "a", "a", "b", "c"].into_iter().enumerate() {
+        world.hosts[at].zone = zone.into();
+        world.reset(at);
+    }
+    world.run(2_000);
+    let handles: Vec<ChunkHandle> = (0..12).map(|_| world.create(5).unwrap()).collect();
+    world.settle();
+    for handle in &handles {
+        assert!(world.write(*handle, None));
+        assert_eq!(world.good(handle.0).len(), 5);
+        world.set_copies(*handle, 3);
+    }
+    world.run(20_000);
+    for handle in &handles {
+        let good = world.good(handle.0);
+        let zones: std::collections::BTreeSet<&str> = world
+            .hosts
+            .iter()
+            .filter(|h| good.contains(&h.number))
+            .map(|h| h.zone.as_str())
+            .collect();
+        assert_eq!((good.len(), zones.len()), (3, 3), "{good:?}");
+    }
+    heal(&mut world);
+}
+
+#[test]
+fn the_surplus_stays_while_a_copy_that_is_to_stay_is_in_doubt() {
+    let (mut world, handles) = stored(3, 6, 3);
+    world.kill(0);
+    // The verdict is not there yet.
+    world.pass(100);
+    for handle in &handles {
+        world.set_copies(*handle, 2);
+    }
+    world.run(20_000);
+    for handle in &handles {
+        assert_eq!(world.good(handle.0).len(), 2, "none was dropped for the sake of the dead one");
+    }
     heal(&mut world);
 }

@@ -31,6 +31,7 @@ pub(super) enum Step {
     Finish(u8, bool),
     Discard(u8),
     Drain(u8, bool),
+    Copies(u8, u8),
     RestartMaster,
     Settle,
 }
@@ -58,6 +59,7 @@ pub(super) fn step() -> impl Strategy<Value = Step> {
         1 => (n(), any::<bool>()).prop_map(|(a, b)| Step::Finish(a, b)),
         1 => n().prop_map(Step::Discard),
         2 => (n(), any::<bool>()).prop_map(|(a, b)| Step::Drain(a, b)),
+        1 => (n(), n()).prop_map(|(a, b)| Step::Copies(a, b)),
         1 => Just(Step::RestartMaster),
         3 => Just(Step::Settle),
     ]
@@ -173,6 +175,11 @@ pub(super) fn take(world: &mut World, step: Step) {
                 world.drain(at, drain, true).unwrap();
             }
         }
+        Step::Copies(n, copies) => {
+            if let Some(handle) = chunk(n) {
+                world.set_copies(handle, 1 + copies % 3);
+            }
+        }
         Step::RestartMaster => world.restart_master(),
         Step::Settle => world.settle(),
     }
@@ -203,8 +210,7 @@ pub(super) fn heal(world: &mut World) {
     }
     world.run(2_000);
     // Where too few would stay, nothing can be drained.
-    let drained: Vec<usize> =
-        (0..world.hosts.len()).filter(|at| world.is_draining(*at)).collect();
+    let drained: Vec<usize> = (0..world.hosts.len()).filter(|at| world.is_draining(*at)).collect();
     let enough = world.hosts.len() - drained.len() >= 3;
     if !enough {
         for at in &drained {
@@ -220,7 +226,9 @@ pub(super) fn heal(world: &mut World) {
     for _ in 0..120 {
         world.run(1_000);
         let health = world.chunks.health();
-        let clean = world.chunks.strays.is_empty() && world.chunks.garbage.is_empty();
+        let clean = world.chunks.strays.is_empty()
+            && world.chunks.garbage.is_empty()
+            && world.chunks.queue.is_empty();
         let empty = !enough || drained.iter().all(|at| world.is_empty(*at));
         if health.full == health.total && world.chunks.changes.is_empty() && clean && empty {
             break;
@@ -235,7 +243,7 @@ pub(super) fn heal(world: &mut World) {
     assert!(world.chunks.strays.is_empty(), "{:?}", world.chunks.strays);
     for (handle, known) in &world.known {
         let good = world.good(*handle);
-        assert!(good.len() >= usize::from(known.info.copies), "chunk {handle}: {good:?}");
+        assert_eq!(good.len(), usize::from(known.info.copies), "chunk {handle}: {good:?}");
         let contents: Vec<_> = world
             .hosts
             .iter()

@@ -202,6 +202,7 @@ impl World {
             place: Some(pb::Place {
                 node: format!("node-{at}"),
                 pod_uid: format!("pod-{at}"),
+                zone: host.zone.clone(),
                 ..pb::Place::default()
             }),
             volumes: vec![pb::VolumeState {
@@ -418,6 +419,17 @@ impl World {
     pub(super) fn drain(&mut self, at: usize, drain: bool, force: bool) -> Result<u64, GfsError> {
         let number = ServerNumber(self.hosts[at].number);
         self.event(|c, now, _, out| c.set_drain(now, number, drain, force, 3, out))
+    }
+
+    /// The goal of a chunk's file changes.
+    pub(super) fn set_copies(&mut self, handle: ChunkHandle, copies: u8) {
+        if let Some(known) = self.known.get_mut(&handle.0) {
+            known.info.copies = copies;
+        }
+        self.event(|c, now, _, out| {
+            c.set_copies(now, handle, copies);
+            c.settle(now, out);
+        });
     }
 
     fn status_of(&self, at: usize) -> Option<pb::ServerStatus> {

@@ -539,9 +539,8 @@ impl Chunks {
         for handle in lacking {
             self.refresh(now, handle);
         }
-        if self.is_draining() {
-            self.search_moves();
-        }
+        // Servers to be emptied, and goals that were lowered, of former terms.
+        self.search_moves();
         self.retry_changes(now, out);
     }
 

@@ -1,5 +1,6 @@
 //! Moving copies away from where they should not stay, while every copy is there: the planner of
-//! decommission, and of goals that were lowered (then nothing is copied, the surplus goes). A move never lowers the number of good copies:
+//! decommission, and of goals that were lowered (then nothing is copied, the surplus goes). A move
+//! never lowers the number of good copies:
 //!
 //! 1. A clone is made elsewhere, under the limits of repair and after all repair (see `repair`).
 //! 2. A version change takes it in and leaves out the one that goes (see `change`), which is stale
@@ -8,8 +9,8 @@
 //! 3. The stale replica is deleted as any other, when as many good ones as the goal says were
 //!    reported (see `strays`).
 //!
-//! Nothing of this is persisted but the mark of the server, and the goal with the file: a new leader finds the members that are
-//! to go, and goes on.
+//! Nothing of this is persisted but the mark of the server, and the goal with the file: a new leader
+//! finds the members that are to go, and goes on.
 
 use super::placement::{Lack, clone_room, load, mix};
 use super::repair::{MAX_CHANGES, Seen};

@@ -474,6 +474,20 @@ impl Client {
         Ok(answer.chunks_left)
     }
 
+    /// Has copies moved now until servers are equally full; with `stop`, has that stopped. It goes on
+    /// by itself, also begins unasked when servers differ much, and is seen in
+    /// [`status`](Self::status).
+    ///
+    /// # Errors
+    /// Only those of any call: the cluster cannot be reached, say.
+    pub async fn rebalance(&self, stop: bool) -> Result<pb::BalanceStatus> {
+        let request = pb::RebalanceRequest { header: Some(self.inner.masters.header()), stop };
+        let answer = ask!(self, AdminClient, rebalance, request)
+            .await
+            .map_err(|detail| Error::of(detail, "rebalance", "the cluster"))?;
+        Ok(answer.balance.unwrap_or_default())
+    }
+
     /// Checks namespace, chunk table and reports against each other, below `path`. Changes nothing.
     ///
     /// # Errors

@@ -173,13 +173,27 @@ impl Master {
 
     /// An administrator has a server emptied, or takes that back.
     pub fn drain(&mut self, ctx: &mut Context, server: u32, drain: bool) {
+        self.ask(ctx, |header| {
+            Request::SetDrain(pb::SetDrainRequest { header, server, drain, force: true })
+        });
+    }
+
+    /// An administrator has servers made equally full, or stops that.
+    pub fn rebalance(&mut self, ctx: &mut Context, stop: bool) {
+        self.ask(ctx, |header| Request::Rebalance(pb::RebalanceRequest { header, stop }));
+    }
+
+    fn ask(
+        &mut self,
+        ctx: &mut Context,
+        request: impl FnOnce(Option<pb::RequestHeader>) -> Request,
+    ) {
         let Some(brain) = &self.brain else { return };
         let cluster_id = brain.cluster_id().to_bytes().to_vec().into();
         let header = Some(pb::RequestHeader { cluster_id, ..Default::default() });
-        let request = pb::SetDrainRequest { header, server, drain, force: true };
         self.tokens += 1;
         let token = Token(self.tokens);
-        self.step(ctx, Event::Call { token, request: Request::SetDrain(request) });
+        self.step(ctx, Event::Call { token, request: request(header) });
     }
 
     fn token(&mut self, stream: StreamId) -> Token {

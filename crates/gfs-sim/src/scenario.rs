@@ -142,6 +142,7 @@ impl Scenario {
         }
         .draw(&mut scenario);
         drains(&mut scenario, seed, length);
+        rebalances(&mut scenario, seed, length);
         scenario
     }
 }
@@ -161,6 +162,19 @@ fn drains(scenario: &mut Scenario, seed: u64, length: u64) {
             let back = at.plus(dice.range(1_000, 3_000_000));
             scenario.faults.push((back, Fault::Drain(server, false)));
         }
+    }
+    scenario.faults.sort_by_key(|(at, _)| *at);
+}
+
+/// In some runs servers are made equally full, again and again. Drawn apart, too.
+fn rebalances(scenario: &mut Scenario, seed: u64, length: u64) {
+    let mut dice = Dice::new(seed, 12);
+    if !dice.chance(250) {
+        return;
+    }
+    for _ in 0..dice.range(1, 8) {
+        let at = Time(dice.range(100_000, length * 1000));
+        scenario.faults.push((at, Fault::Rebalance(dice.chance(100))));
     }
     scenario.faults.sort_by_key(|(at, _)| *at);
 }

@@ -236,6 +236,11 @@ impl World {
             Fault::Store(manners) => self.master.manners = manners,
             Fault::Rot(at) => self.rot(at),
             Fault::Drain(at, drain) => self.drain(at, drain),
+            Fault::Rebalance(stop) => {
+                if self.ctx.process(Node::Master).1 == Process::Up {
+                    self.master.rebalance(&mut self.ctx, stop);
+                }
+            }
         }
     }
 

@@ -89,6 +89,8 @@ pub(crate) enum Verb {
     Drain(Drain),
     /// Take a drain back
     Undrain(Servers),
+    /// Have copies moved until servers are equally full
+    Rebalance(Rebalance),
     /// Check namespace, chunks and copies; exit code 3 when something is wrong
     Fsck(Fsck),
 }
@@ -311,6 +313,27 @@ pub(crate) struct Servers {
 fn server_number(text: &str) -> Result<u32, String> {
     let digits = text.strip_prefix('s').unwrap_or(text);
     digits.parse().map_err(|_| "a server is given by its number: s3 or 3".to_owned())
+}
+
+#[derive(Args)]
+#[command(after_help = "Examples:
+  kubectl gfs rebalance
+  kubectl gfs rebalance --status
+  kubectl gfs rebalance --wait --timeout 3600
+
+Unasked this begins when servers differ by more than 10 % of their space, after a new one joined,
+say. It comes after all repair, at a limited rate, and never lowers the number of copies of a chunk
+or the nodes and zones they are on. A master that takes over does not know that somebody asked.")]
+pub(crate) struct Rebalance {
+    /// Wait until nothing more is to be moved, as long as --timeout says
+    #[arg(short, long, conflicts_with = "stop")]
+    pub(crate) wait: bool,
+    /// Only show how far it is
+    #[arg(long, conflicts_with = "stop")]
+    pub(crate) status: bool,
+    /// Stop what was begun, asked for or not
+    #[arg(long)]
+    pub(crate) stop: bool,
 }
 
 #[derive(Args)]

@@ -98,6 +98,7 @@ pub enum Request {
     SetPodStates(pb::SetPodStatesRequest),
     SetMaintenance(pb::SetMaintenanceRequest),
     SetDrain(pb::SetDrainRequest),
+    Rebalance(pb::RebalanceRequest),
 }
 
 /// The answer to a [`Request`] (same name) or to a session's call.
@@ -128,6 +129,7 @@ pub enum Response {
     SetPodStates(pb::SetPodStatesResponse),
     SetMaintenance(pb::SetMaintenanceResponse),
     SetDrain(pb::SetDrainResponse),
+    Rebalance(pb::RebalanceResponse),
     Register(pb::RegisterResponse),
     Report(pb::ReportResponse),
 }

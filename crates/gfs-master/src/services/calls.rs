@@ -73,6 +73,7 @@ service! { Admin
         fsck Fsck FsckRequest FsckResponse;
         set_pod_states SetPodStates SetPodStatesRequest SetPodStatesResponse;
         set_drain SetDrain SetDrainRequest SetDrainResponse;
+        rebalance Rebalance RebalanceRequest RebalanceResponse;
         set_maintenance SetMaintenance SetMaintenanceRequest SetMaintenanceResponse;
     }
     later {

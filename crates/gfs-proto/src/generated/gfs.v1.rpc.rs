@@ -194,6 +194,29 @@ pub mod admin_client {
             req.extensions_mut().insert(GrpcMethod::new("gfs.v1.Admin", "SetDrain"));
             self.inner.unary(req, path, codec).await
         }
+        /// Has copies moved now until servers are equally full, or has that stopped. Unasked it begins when
+        /// they differ by more than a tenth of their space. A master that takes over knows nothing of it.
+        pub async fn rebalance(
+            &mut self,
+            request: impl tonic::IntoRequest<crate::v1::RebalanceRequest>,
+        ) -> std::result::Result<
+            tonic::Response<crate::v1::RebalanceResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static("/gfs.v1.Admin/Rebalance");
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("gfs.v1.Admin", "Rebalance"));
+            self.inner.unary(req, path, codec).await
+        }
         /// Announces that a server goes away for a short time: no repair on its account meanwhile.
         pub async fn set_maintenance(
             &mut self,
@@ -297,6 +320,15 @@ pub mod admin_server {
             request: tonic::Request<crate::v1::SetDrainRequest>,
         ) -> std::result::Result<
             tonic::Response<crate::v1::SetDrainResponse>,
+            tonic::Status,
+        >;
+        /// Has copies moved now until servers are equally full, or has that stopped. Unasked it begins when
+        /// they differ by more than a tenth of their space. A master that takes over knows nothing of it.
+        async fn rebalance(
+            &self,
+            request: tonic::Request<crate::v1::RebalanceRequest>,
+        ) -> std::result::Result<
+            tonic::Response<crate::v1::RebalanceResponse>,
             tonic::Status,
         >;
         /// Announces that a server goes away for a short time: no repair on its account meanwhile.
@@ -598,6 +630,51 @@ pub mod admin_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = SetDrainSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/gfs.v1.Admin/Rebalance" => {
+                    #[allow(non_camel_case_types)]
+                    struct RebalanceSvc<T: Admin>(pub Arc<T>);
+                    impl<
+                        T: Admin,
+                    > tonic::server::UnaryService<crate::v1::RebalanceRequest>
+                    for RebalanceSvc<T> {
+                        type Response = crate::v1::RebalanceResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<crate::v1::RebalanceRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Admin>::rebalance(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = RebalanceSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

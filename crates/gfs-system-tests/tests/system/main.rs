@@ -1,5 +1,6 @@
 //! Tests of the whole over real processes.
 
+mod balance;
 mod basics;
 mod busy;
 mod command_line;

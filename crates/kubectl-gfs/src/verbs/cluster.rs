@@ -6,6 +6,7 @@ use gfs_client::Client;
 use gfs_client::proto::{ChunkHealth, Incident, ScrubState, ServerState, ServerStatus};
 use serde::Serialize;
 
+use super::balance::{self, Balance};
 use crate::exit;
 use crate::flags::{Format, Fsck, OnePath};
 use crate::output::{bytes, columns, print, time};
@@ -103,6 +104,7 @@ struct Status {
     chunk_size: u32,
     master_memory_bytes: u64,
     chunks: Health,
+    balance: Balance,
     servers: Vec<Server>,
     incidents: Vec<Healing>,
 }
@@ -154,6 +156,8 @@ struct Server {
     chunks: u64,
     total_bytes: u64,
     free_bytes: u64,
+    /// Of the chunks that list it as a member.
+    stored_bytes: u64,
     scrub: Vec<Scrub>,
     draining: bool,
     /// Draining: chunks still to be moved.
@@ -243,6 +247,7 @@ fn server(status: ServerStatus) -> Server {
         chunks: status.chunks,
         total_bytes: status.total_bytes,
         free_bytes: status.free_bytes,
+        stored_bytes: status.stored_bytes,
         scrub: status.volumes.into_iter().filter_map(|v| v.scrub).map(Scrub::from).collect(),
         draining: status.draining,
         chunks_left: status.chunks_left,
@@ -294,6 +299,7 @@ pub(crate) async fn status(client: &Client, format: Format) -> anyhow::Result<()
         chunk_size: answer.chunk_size,
         master_memory_bytes: answer.memory_bytes,
         chunks: answer.chunks.unwrap_or_default().into(),
+        balance: answer.balance.unwrap_or_default().into(),
         servers: answer.servers.into_iter().map(server).collect(),
         incidents: answer.incidents.into_iter().map(healing).collect(),
     };
@@ -337,7 +343,7 @@ fn status_text(status: &Status) -> String {
     }
     let _ = writeln!(
         text,
-        "{} chunks: {} full, {} under-replicated, {} endangered, {} unavailable; {} being copied\n",
+        "{} chunks: {} full, {} under-replicated, {} endangered, {} unavailable; {} being copied",
         health.total,
         health.full,
         health.under_replicated,
@@ -345,11 +351,13 @@ fn status_text(status: &Status) -> String {
         health.unavailable,
         health.cloning
     );
+    let _ = writeln!(text, "{}", balance::shown(&status.balance));
     let mut rows = vec![row([
         "server",
         "state",
         "silent",
         "chunks",
+        "stored",
         "free",
         "scrub (UTC)",
         "address",
@@ -363,6 +371,7 @@ fn status_text(status: &Status) -> String {
             server.state.to_owned(),
             format!("{} ms", server.silent_ms),
             server.chunks.to_string(),
+            bytes(server.stored_bytes),
             bytes(server.free_bytes),
             scrub_text(&server.scrub),
             server.address.clone(),
@@ -371,7 +380,7 @@ fn status_text(status: &Status) -> String {
             server.reason.clone(),
         ]);
     }
-    text += &columns(&rows, &[2, 3, 4]);
+    text += &columns(&rows, &[2, 3, 4, 5]);
     if !status.incidents.is_empty() {
         text.push('\n');
         let mut rows = vec![row([

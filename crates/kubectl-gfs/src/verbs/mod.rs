@@ -1,5 +1,6 @@
 //! One file a kind of verb.
 
+mod balance;
 mod cluster;
 mod drain;
 mod names;
@@ -34,6 +35,9 @@ pub(crate) async fn run(flags: Flags) -> anyhow::Result<u8> {
         Verb::Status => cluster::status(&client, format).await?,
         Verb::Drain(verb) => drain::drain(&client, &verb, flags.timeout, format).await?,
         Verb::Undrain(verb) => drain::undrain(&client, &verb, format).await?,
+        Verb::Rebalance(verb) => {
+            balance::rebalance(&client, &verb, flags.timeout, format).await?;
+        }
         Verb::Fsck(verb) => return cluster::fsck(&client, &verb, format).await,
     }
     Ok(0)

@@ -59,6 +59,7 @@ fn header_of(request: &Request) -> Option<&pb::RequestHeader> {
         Request::SetPodStates(r) => r.header.as_ref(),
         Request::SetMaintenance(r) => r.header.as_ref(),
         Request::SetDrain(r) => r.header.as_ref(),
+        Request::Rebalance(r) => r.header.as_ref(),
     }
 }
 
@@ -253,6 +254,11 @@ impl Brain {
                 Ok(Some(Response::SetPodStates(pb::SetPodStatesResponse {})))
             }
             Request::SetDrain(r) => self.set_drain(work, &r),
+            Request::Rebalance(r) => {
+                self.chunks.rebalance(work.now, r.stop, &mut work.chunks);
+                let balance = Some(self.chunks.balance_status(work.now));
+                Ok(Some(Response::Rebalance(pb::RebalanceResponse { balance })))
+            }
             Request::SetMaintenance(r) => {
                 let server = ServerNumber(r.server);
                 let endangered = self.chunks.set_maintenance(

@@ -5,6 +5,7 @@
 //! [`Outbox`], which the brain drains after the event.
 
 mod attempt;
+mod balance;
 mod caution;
 mod change;
 mod commands;
@@ -186,10 +187,11 @@ pub struct Chunks {
     crowded: Vec<ServerNumber>,
     /// Chunks under-replicated, endangered, unavailable.
     lacking: [u64; 3],
-    /// By number of a server: of how many chunks it is a member.
-    listed: Vec<u64>,
+    /// By number of a server: what it is listed with.
+    listed: Vec<moves::Listed>,
     /// The table is being searched for chunks with copies to move, from here on.
     moves_from: Option<ChunkHandle>,
+    balance: balance::Balance,
     garbage: BTreeMap<ChunkHandle, garbage::Garbage>,
     caution: caution::Caution,
     /// Servers that the detector has declared dead in this event.
@@ -228,6 +230,7 @@ impl Chunks {
             lacking: [0; 3],
             listed: Vec::new(),
             moves_from: None,
+            balance: balance::Balance::default(),
             garbage: BTreeMap::new(),
             caution: caution::Caution::new(),
             verdicts: Vec::new(),
@@ -253,7 +256,7 @@ impl Chunks {
         slot.set_counted(Health::Unavailable);
         let changing = record.next > slot.version;
         let listed = *slot;
-        self.list(listed.members(), true);
+        self.list(&listed, true);
         self.count(Health::Full, Health::Unavailable);
         if changing {
             let mut unneeded = Outbox::default();
@@ -378,10 +381,10 @@ impl Chunks {
             }
             return Ok(());
         }
-        let before = (slot.length, slot.sealed);
-        slot.length = slot.length.max(length);
+        let (before, length) = ((slot.length, slot.sealed), slot.length.max(length));
         slot.sealed = sealed;
-        if before != (slot.length, slot.sealed) {
+        if before != (length, sealed) {
+            self.set_length(handle, length);
             out.touched.push(handle);
         }
         if sealed {
@@ -512,6 +515,8 @@ impl Chunks {
         self.tick_repair(now, whole_second, out);
         self.tick_garbage(whole_second, out);
         self.settle(now, out);
+        self.tick_balance(now, whole_second, out);
+        self.settle(now, out);
     }
 
     // ---- shared by the parts
@@ -570,8 +575,8 @@ impl Chunks {
         let before = *slot;
         slot.set_members(members, true);
         let after = *slot;
-        self.list(before.members(), false);
-        self.list(after.members(), true);
+        self.list(&before, false);
+        self.list(&after, true);
         for server in before.holders() {
             if let Some(server) = self.servers.get_mut(server) {
                 server.held = server.held.saturating_sub(1);

@@ -1,6 +1,6 @@
 //! Moving copies away from where they should not stay, while every copy is there: the planner of
-//! decommission, and of goals that were lowered (then nothing is copied, the surplus goes). A move
-//! never lowers the number of good copies:
+//! decommission, and of goals that were lowered (then nothing is copied, the surplus goes); and how
+//! what `balance` decides is carried out. A move never lowers the number of good copies:
 //!
 //! 1. A clone is made elsewhere, under the limits of repair and after all repair (see `repair`).
 //! 2. A version change takes it in and leaves out the one that goes (see `change`), which is stale
@@ -26,6 +26,14 @@ use smallvec::SmallVec;
 pub(super) const MOVING: u8 = 220;
 /// Pages of the table (64 chunks each) searched in one event.
 const SWEPT_PAGES: usize = 4_096;
+
+/// What a server is listed with in the table, as a member.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Listed {
+    pub(super) chunks: u64,
+    /// As recorded.
+    pub(super) bytes: u64,
+}
 
 /// Members of one chunk.
 pub(super) type Members = SmallVec<[ServerNumber; 4]>;
@@ -59,6 +67,7 @@ impl Chunks {
             let what = if drain { "is being drained" } else { "is drained no more" };
             out.notes.push((false, format!("server {number} {what}")));
             self.search_moves();
+            self.abandon_moves(now);
             // Clones that are not wanted any more.
             let cloning: Vec<ChunkHandle> = self.clones.keys().map(|(handle, _)| *handle).collect();
             for handle in cloning {
@@ -101,10 +110,17 @@ impl Chunks {
         Ok(())
     }
 
-    /// Members that are to go: those on draining servers, and of what is above the goal then, first
-    /// what shares its node or zone with another copy, then what is on the busiest server.
+    /// Members that are to go: those on draining servers, the one that the balancer wants elsewhere,
+    /// those that are not sound, and of what is above the goal then, first what shares its node or zone with another copy, then
+    /// what is on the busiest server.
     pub(super) fn leavers(&self, handle: ChunkHandle, slot: &Slot) -> Members {
-        let mut leaving: Members = slot.members().filter(|s| self.is_drained(*s)).collect();
+        let planned = self.planned_move(handle).map(|planned| planned.from);
+        let goes = |server: &ServerNumber| {
+            self.is_drained(*server)
+                || planned == Some(*server)
+                || self.is_unsound(handle, slot, *server)
+        };
+        let mut leaving: Members = slot.members().filter(goes).collect();
         let mut staying: Members = slot.holders().filter(|s| !leaving.contains(s)).collect();
         while staying.len() > usize::from(slot.copies) && !self.rollback {
             let place = |s: ServerNumber| self.servers.get(s).map(|s| &s.place);
@@ -125,6 +141,15 @@ impl Chunks {
             leaving.push(staying.remove(at));
         }
         leaving
+    }
+
+    /// Whether a member has a copy at the chunk's version that is damaged or in doubt: where nothing
+    /// lacks (the goal was lowered), it is no member any more before it can be deleted.
+    fn is_unsound(&self, handle: ChunkHandle, slot: &Slot, server: ServerNumber) -> bool {
+        slot.strays
+            && self.strays.get(&(handle, server)).is_some_and(|stray| {
+                !slot.holds(server) && stray.complete.max(stray.promised) >= slot.version
+            })
     }
 
     fn is_drained(&self, server: ServerNumber) -> bool {
@@ -149,11 +174,13 @@ impl Chunks {
     }
 
     /// Whether copies of the chunk, of which none lacks, are to move.
-    pub(super) fn is_moving(&self, slot: &Slot) -> bool {
+    pub(super) fn is_moving(&self, handle: ChunkHandle, slot: &Slot) -> bool {
         !self.caution.is_cold()
             && slot.health() == Health::Full
             && ((slot.good() > slot.copies && !self.rollback)
-                || slot.members().any(|s| self.is_drained(s)))
+                || (slot.strays && slot.members().any(|s| self.is_unsound(handle, slot, s)))
+                || slot.members().any(|s| self.is_drained(s))
+                || self.planned_move(handle).is_some_and(|p| slot.is_member(p.from)))
     }
 
     /// The table is to be searched for what is to move, or not any more.
@@ -166,7 +193,7 @@ impl Chunks {
         let Some(from) = self.moves_from.take() else { return };
         let (slots, next) = self.table.scan(from, SWEPT_PAGES);
         let concerned: Vec<ChunkHandle> = slots
-            .filter(|(_, slot)| slot.queued == MOVING || self.is_moving(slot))
+            .filter(|(handle, slot)| slot.queued == MOVING || self.is_moving(*handle, slot))
             .map(|(handle, _)| handle)
             .collect();
         self.moves_from = next;
@@ -248,18 +275,39 @@ impl Chunks {
 
     /// Of how many chunks the server is a member.
     pub(super) fn listed(&self, server: ServerNumber) -> u64 {
-        self.listed.get(server.0 as usize).copied().unwrap_or(0)
+        self.listed.get(server.0 as usize).map_or(0, |listed| listed.chunks)
     }
 
-    /// Counts these members of a chunk, or no more.
-    pub(super) fn list(&mut self, members: impl Iterator<Item = ServerNumber>, up: bool) {
-        for member in members {
+    /// Bytes of these chunks, as recorded.
+    pub(super) fn stored(&self, server: ServerNumber) -> u64 {
+        self.listed.get(server.0 as usize).map_or(0, |listed| listed.bytes)
+    }
+
+    /// Records how long a chunk is.
+    pub(super) fn set_length(&mut self, handle: ChunkHandle, length: u32) {
+        let Some(slot) = self.table.get_mut(handle) else { return };
+        let before = *slot;
+        slot.length = length;
+        let after = *slot;
+        self.list(&before, false);
+        self.list(&after, true);
+    }
+
+    /// Counts the members of a chunk, or no more.
+    pub(super) fn list(&mut self, slot: &Slot, up: bool) {
+        let bytes = u64::from(slot.length);
+        for member in slot.members() {
             let at = member.0 as usize;
             if self.listed.len() <= at {
-                self.listed.resize(at + 1, 0);
+                self.listed.resize(at + 1, Listed::default());
             }
-            if let Some(count) = self.listed.get_mut(at) {
-                *count = if up { *count + 1 } else { count.saturating_sub(1) };
+            if let Some(listed) = self.listed.get_mut(at) {
+                let Listed { chunks: n, bytes: b } = *listed;
+                *listed = if up {
+                    Listed { chunks: n + 1, bytes: b.saturating_add(bytes) }
+                } else {
+                    Listed { chunks: n.saturating_sub(1), bytes: b.saturating_sub(bytes) }
+                };
             }
         }
     }

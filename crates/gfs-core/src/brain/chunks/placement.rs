@@ -108,6 +108,11 @@ impl Chunks {
         Ok(())
     }
 
+    /// Whether a server can take one more clone, now or when it has done what it has to do.
+    pub(super) fn has_room_for_clone(&self, server: &Server) -> bool {
+        matches!(self.room_for(server, For::Clone), Ok(()) | Err(Lack::Busy))
+    }
+
     /// Notes that a server got a chunk: it is less attractive for a while.
     pub(super) fn placed(&mut self, server: ServerNumber) {
         if let Some(server) = self.servers.get_mut(server) {

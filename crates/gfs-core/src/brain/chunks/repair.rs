@@ -24,14 +24,14 @@ const CROWDED: usize = 128;
 /// Version changes that repair may have under way.
 pub(super) const MAX_CHANGES: usize = 256;
 /// In the queue, where nothing lacks and something is to be cleaned up.
-const CLEANING: u8 = 200;
+pub(super) const CLEANING: u8 = 200;
 /// A clone that takes longer is given up: this, and a second for every 4 MiB.
 const CLONE_LIMIT: Millis = Millis(30_000);
 const SLOWEST: u32 = 4 << 20;
 
 /// A full chunk counts as so many shares of a server's limit of clones, a small one as few: moving
 /// thousands of small chunks is a matter of round trips, not of bytes.
-const SHARES: u32 = 16;
+pub(super) const SHARES: u32 = 16;
 
 /// A clone under way.
 #[derive(Clone, Copy, Debug)]
@@ -84,7 +84,7 @@ impl Chunks {
                 slot.set_counted(health);
             }
         }
-        if health == Health::Full && !self.is_moving(&slot) {
+        if health == Health::Full && !self.is_moving(handle, &slot) {
             self.setbacks.remove(&handle);
         }
         self.incidents.changed(now, handle, &slot);
@@ -133,7 +133,7 @@ impl Chunks {
         }
         let good = slot.good();
         if good >= slot.copies {
-            if self.is_moving(slot) {
+            if self.is_moving(handle, slot) {
                 return MOVING;
             }
             let cleaning = self.clones_of(handle).next().is_some()
@@ -330,7 +330,8 @@ impl Chunks {
             return Seen::Stuck;
         }
         // A damaged copy gives way to a fresh one on the same server: first it leaves the
-        // members, then it is deleted, then the server is a target as any other.
+        // members, then it is deleted, then the server is a target as any other. Where too few
+        // others are left for that, it is made equal as it stands.
         let damaged = self.strays_of(handle).find(|(server, stray)| {
             stray.kind == StrayKind::Damaged
                 && !stray.deleting
@@ -341,7 +342,15 @@ impl Chunks {
             return Seen::Stuck;
         };
         let enough = usize::from((slot.copies - 1).clamp(1, 2));
-        if !self.deletes_allowed() || self.reliable(handle) < enough {
+        if self.reliable(handle) < enough {
+            // It stays, and its damaged blocks are copied from a good one.
+            if !slot.is_member(server) || slot.good() == 0 {
+                return Seen::Stuck;
+            }
+            self.begin_change(now, handle, Some(server), out);
+            return Seen::Settled;
+        }
+        if !self.deletes_allowed() {
             return Seen::Stuck;
         }
         if slot.is_member(server) && stray.complete.max(stray.promised) >= slot.version {
@@ -357,12 +366,12 @@ impl Chunks {
     }
 
     /// What a clone of so many bytes takes of the limits.
-    fn shares(&self, length: u32) -> u16 {
+    pub(super) fn shares(&self, length: u32) -> u16 {
         length.div_ceil((self.config.chunk_size / SHARES).max(1)).clamp(1, SHARES) as u16
     }
 
     /// Starts one clone of a chunk. Copies on servers that are `leaving` do not count for its
-    /// place.
+    /// place. What the balancer moves goes where that said, at its rate.
     pub(super) fn start_clone(
         &mut self,
         now: Now,
@@ -387,8 +396,12 @@ impl Chunks {
             slot.holders().filter(|m| !self.is_dead(*m) && !leaving.contains(m)).collect();
         others.extend(self.strays_of(handle).map(|(server, _)| server));
         others.extend(self.clones_of(handle).map(|(server, _)| server));
-        let stays = |server: &Server| !leaving.contains(&server.number);
-        let target = self.place(now, handle, &others, None, For::Clone, stays)?;
+        let planned = self.planned_move(handle).filter(|_| !leaving.is_empty());
+        let usable = |server: &Server| {
+            !leaving.contains(&server.number) && planned.is_none_or(|p| p.to == server.number)
+        };
+        let target = self.place(now, handle, &others, None, For::Clone, usable)?;
+        let shares = self.shares(slot.length);
         let clone = pb::Clone {
             version: slot.version,
             sources: self.locations(sources.iter().map(|(_, _, s)| *s)),
@@ -396,13 +409,12 @@ impl Chunks {
             index: slot.index,
             start: self.table.start(handle, slot),
             goal: Some(super::commands::copies(slot.copies)),
-            rate: 0,
+            rate: planned.map_or(0, |_| Self::move_rate(shares)),
         };
         if !self.send(target, handle, Purpose::Clone, Body::Clone(clone), out) {
             return Err(Lack::Busy);
         }
         self.placed(target);
-        let shares = self.shares(slot.length);
         if let Some(server) = self.servers.get_mut(target) {
             server.incoming += shares;
         }

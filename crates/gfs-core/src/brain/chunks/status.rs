@@ -31,6 +31,7 @@ impl Chunks {
         let shown = |server| {
             let mut status = status(server, now);
             self.drain_status(server, &mut status);
+            status.stored_bytes = self.stored(server.number);
             status
         };
         self.servers.registered().map(shown).collect()

@@ -1,9 +1,11 @@
 //! Random events against random servers; the rules are checked after each (`world`), and in the
 //! end everything heals.
 
-use super::world::World;
+use super::model::Host;
+use super::world::{CHUNK, World};
 use crate::brain::SessionId;
 use crate::brain::chunks::table::Health;
+use crate::mistakes::Mistakes;
 use gfs_proto::v1 as pb;
 use gfs_types::ChunkHandle;
 use proptest::prelude::*;
@@ -32,6 +34,7 @@ pub(super) enum Step {
     Discard(u8),
     Drain(u8, bool),
     Copies(u8, u8),
+    Rebalance(bool),
     RestartMaster,
     Settle,
 }
@@ -60,6 +63,7 @@ pub(super) fn step() -> impl Strategy<Value = Step> {
         1 => n().prop_map(Step::Discard),
         2 => (n(), any::<bool>()).prop_map(|(a, b)| Step::Drain(a, b)),
         1 => (n(), n()).prop_map(|(a, b)| Step::Copies(a, b)),
+        1 => any::<bool>().prop_map(Step::Rebalance),
         1 => Just(Step::RestartMaster),
         3 => Just(Step::Settle),
     ]
@@ -180,6 +184,7 @@ pub(super) fn take(world: &mut World, step: Step) {
                 world.set_copies(handle, 1 + copies % 3);
             }
         }
+        Step::Rebalance(stop) => world.event(|c, now, _, out| c.rebalance(now, stop, out)),
         Step::RestartMaster => world.restart_master(),
         Step::Settle => world.settle(),
     }
@@ -230,7 +235,8 @@ pub(super) fn heal(world: &mut World) {
             && world.chunks.garbage.is_empty()
             && world.chunks.queue.is_empty();
         let empty = !enough || drained.iter().all(|at| world.is_empty(*at));
-        if health.full == health.total && world.chunks.changes.is_empty() && clean && empty {
+        let still = world.chunks.clones.is_empty() && world.chunks.changes.is_empty();
+        if health.full == health.total && still && clean && empty {
             break;
         }
     }
@@ -272,9 +278,12 @@ proptest! {
     #[test]
     fn whatever_happens_nothing_acknowledged_is_lost_and_all_heals(
         servers in 3usize..7,
+        zoned in any::<bool>(),
         steps in proptest::collection::vec(step(), 1..300),
     ) {
-        let mut world = World::new(servers);
+        let zone = |at: usize| if zoned { ["a", "b", "c"][at % 3] } else { "" };
+        let host = |at| Host { up: true, zone: zone(at).into(), ..Host::default() };
+        let mut world = World::of((0..servers).map(host).collect(), Mistakes::default(), CHUNK);
         for step in steps {
             take(&mut world, step);
         }

@@ -167,7 +167,7 @@ impl World {
         }
         let mut lacking = [0u64; 3];
         let mut held: BTreeMap<ServerNumber, u64> = BTreeMap::new();
-        let mut listed: BTreeMap<ServerNumber, u64> = BTreeMap::new();
+        let mut listed: BTreeMap<ServerNumber, (u64, u64)> = BTreeMap::new();
         let mut queued = 0;
         for (handle, slot) in chunks.table.iter() {
             let good = slot.good();
@@ -182,7 +182,9 @@ impl World {
                 *held.entry(server).or_default() += 1;
             }
             for server in slot.members() {
-                *listed.entry(server).or_default() += 1;
+                let (count, bytes) = listed.entry(server).or_default();
+                *count += 1;
+                *bytes += u64::from(slot.length);
             }
             queued += usize::from(slot.queued != 0);
             let strays = chunks.strays_of(handle).next().is_some();
@@ -200,12 +202,12 @@ impl World {
             self.broken.push(format!("{} in the queue, {queued} marked", chunks.queue.len()));
         }
         for server in chunks.servers.iter() {
-            let members = listed.get(&server.number).copied().unwrap_or(0);
-            if chunks.listed(server.number) != members {
+            let members = listed.get(&server.number).copied().unwrap_or((0, 0));
+            let counted = (chunks.listed(server.number), chunks.stored(server.number));
+            if counted != members {
                 self.broken.push(format!(
-                    "{}: a member of {members} chunks, counted {}",
-                    server.number,
-                    chunks.listed(server.number)
+                    "{}: a member of so many chunks and bytes: {members:?}, counted {counted:?}",
+                    server.number
                 ));
             }
             if server.held != held.get(&server.number).copied().unwrap_or(0) {

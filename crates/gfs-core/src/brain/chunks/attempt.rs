@@ -301,14 +301,16 @@ impl Chunks {
         let enough = members.len() >= usize::from(self.min_copies(slot.copies));
         if let Some(slot) = self.table.get_mut(handle) {
             slot.version = change.next;
-            if !slot.sealed {
-                slot.length = answer.length;
-            }
-            slot.lease = change.lease && enough;
-            if let Some((length, _)) = change.cut {
-                slot.length = length;
-                slot.sealed = true;
-                slot.lease = false;
+            slot.lease = change.lease && enough && change.cut.is_none();
+            let length = match change.cut {
+                Some((length, _)) => {
+                    slot.sealed = true;
+                    Some(length)
+                }
+                None => (!slot.sealed).then_some(answer.length),
+            };
+            if let Some(length) = length {
+                self.set_length(handle, length);
             }
         }
         for member in &members {

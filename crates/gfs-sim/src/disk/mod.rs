@@ -63,27 +63,42 @@ impl Default for Disk {
 
 impl Disk {
     /// Carries out an operation.
-    pub fn apply(&mut self, handle: u64, op: &DiskOp<Bytes>) {
+    ///
+    /// # Errors
+    /// When bytes that are to be kept beside new ones in their block, or below a cut, do not match
+    /// their checksum: nothing is done.
+    pub fn apply(&mut self, handle: u64, op: &DiskOp<Bytes>) -> Result<(), String> {
         match op {
-            DiskOp::Create { identity, version } => {
+            DiskOp::Create { identity, version, length } => {
                 let header = Header { promised: *version, complete: *version, ..Header::default() };
-                self.chunks.insert(handle, Stored::new(*identity, header));
+                let mut stored = Stored::new(*identity, header);
+                stored.put_zeros(*length);
+                self.chunks.insert(handle, stored);
             }
             DiskOp::Delete => self.delete(handle),
             op => {
                 if let Some(stored) = self.chunks.get_mut(&handle) {
-                    stored.change(op);
+                    return stored.change(op);
                 }
             }
         }
+        Ok(())
     }
 
     /// What a kill in the middle of an operation leaves: bytes that do not count.
     pub fn tear(&mut self, handle: u64, op: &DiskOp<Bytes>, written: usize) {
-        if let (DiskOp::Write { slice, payload, .. }, Some(stored)) =
-            (op, self.chunks.get_mut(&handle))
-        {
-            stored.tear(slice.offset, payload.get(..written).unwrap_or(payload));
+        let (DiskOp::Write { offset, parts, .. }, Some(stored)) = (op, self.chunks.get_mut(&handle))
+        else {
+            return;
+        };
+        // Below the length the redo record sees to it that nothing is torn.
+        let (mut at, mut left) = (*offset, written);
+        for part in parts {
+            let bytes = part.payload.get(..left).unwrap_or(&part.payload);
+            let known = stored.header.length.saturating_sub(at).min(bytes.len() as u32);
+            stored.tear(at + known, bytes.get(known as usize..).unwrap_or_default());
+            at += part.length;
+            left = left.saturating_sub(part.length as usize);
         }
     }
 
@@ -150,27 +165,23 @@ impl Disk {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use gfs_core::replica::Identity;
-    use gfs_proto::v1 as pb;
+    use gfs_core::replica::{Identity, Part};
     use gfs_types::BlockSums;
 
     fn write(disk: &mut Disk, serial: u64, offset: u32, byte: u8, length: u32) {
         let payload = Bytes::from(vec![byte; length as usize]);
         let sums = BlockSums::of(offset, std::slice::from_ref(&payload));
-        let slice = pb::Slice {
-            sequence: serial,
-            offset,
-            length,
-            sums: sums.0.into_iter().map(|sum| sum.0).collect(),
-            ..Default::default()
-        };
-        disk.apply(7, &DiskOp::Write { version: 1, serial, writer: 9, slice, payload });
+        let sums = sums.0.into_iter().map(|sum| sum.0).collect();
+        let parts = vec![Part { length, sums, payload }];
+        let (version, writer, sequence, append) = (1, 9, serial, false);
+        let op = DiskOp::Write { version, serial, writer, sequence, offset, append, parts };
+        disk.apply(7, &op).unwrap();
     }
 
     fn disk() -> Disk {
         let mut disk = Disk::default();
         let identity = Identity { handle: 7, inode: 3, ..Identity::default() };
-        disk.apply(7, &DiskOp::Create { identity, version: 1 });
+        disk.apply(7, &DiskOp::Create { identity, version: 1, length: 0 }).unwrap();
         write(&mut disk, 1, 0, 1, 100_000);
         disk
     }
@@ -235,7 +246,7 @@ mod tests {
         for seed in 0..100 {
             let mut disk = disk();
             settle(&mut disk);
-            disk.apply(7, &DiskOp::Delete);
+            disk.apply(7, &DiskOp::Delete).unwrap();
             disk.lose_power(&mut Dice::new(seed, 0));
             back += u32::from(disk.chunks.contains_key(&7));
         }

@@ -7,8 +7,7 @@
 use super::Left;
 use crate::dice::Dice;
 use bytes::Bytes;
-use gfs_core::replica::{CopyOutcome, DiskOp, Header, Identity};
-use gfs_proto::v1 as pb;
+use gfs_core::replica::{CopyOutcome, DiskOp, Header, Identity, Part};
 use gfs_types::{BLOCK_SIZE, Crc, Millis};
 use std::collections::BTreeSet;
 
@@ -188,56 +187,114 @@ impl Stored {
         self.durable = Some(Box::new(Image { slot, file: self.file.clone() }));
     }
 
+    /// A content of zeros.
+    pub(super) fn put_zeros(&mut self, length: u32) {
+        self.file.put(0, &vec![0; length as usize]);
+        for block in 0..length / BLOCK_SIZE {
+            let sum = Crc::of(self.range(block, BLOCK_SIZE)).0;
+            self.file.put_sum(block, sum);
+        }
+        let tail = Crc::of(self.range(length / BLOCK_SIZE, length % BLOCK_SIZE)).0;
+        self.header.length = length;
+        self.marks.tail = if length.is_multiple_of(BLOCK_SIZE) { 0 } else { tail };
+    }
+
     /// Carries out an operation on what is there.
-    pub(super) fn change(&mut self, op: &DiskOp<Bytes>) {
+    pub(super) fn change(&mut self, op: &DiskOp<Bytes>) -> Result<(), String> {
         match op {
-            DiskOp::Write { serial, writer, slice, payload, .. } => {
-                self.begin_change();
-                self.write(slice, *serial, *writer, payload);
+            DiskOp::Write { serial, writer, sequence, offset, parts, .. } => {
+                let (length, tail) = self.write(*offset, parts)?;
+                self.put_slot(|header, marks| {
+                    header.length = length;
+                    header.serial = *serial;
+                    header.window.record(*writer, *sequence, *offset);
+                    marks.tail = tail;
+                });
             }
             DiskOp::Promise { next } => self.put_slot(|header, _| header.promised = *next),
-            DiskOp::Complete { version, sealed } => self.put_slot(|header, marks| {
-                header.promised = *version;
-                header.complete = *version;
-                header.serial = 0;
-                header.sealed = *sealed;
-                marks.suspect = false;
-            }),
+            DiskOp::Complete { version, sealed, length } => {
+                self.cut(*length)?;
+                self.put_slot(|header, marks| {
+                    header.promised = *version;
+                    header.complete = *version;
+                    header.serial = 0;
+                    header.sealed = *sealed;
+                    marks.suspect = false;
+                });
+            }
             DiskOp::Seal => self.put_slot(|header, _| header.sealed = true),
             DiskOp::Demote => self.put_slot(|header, _| header.complete = 0),
             DiskOp::Become(outcome) => self.become_copy(outcome),
+            DiskOp::Flush => self.sync(false),
             DiskOp::Create { .. } | DiskOp::Delete => {}
         }
+        Ok(())
     }
 
-    fn write(&mut self, slice: &pb::Slice, serial: u64, writer: u64, payload: &[u8]) {
+    /// Writes a mutation, over bytes of the content, behind them, or both. Returns the length then
+    /// and the checksum of the last block if that is not whole.
+    fn write(&mut self, offset: u32, parts: &[Part<Bytes>]) -> Result<(u32, u32), String> {
+        let old = self.header.length;
+        let end = offset + parts.iter().map(|part| part.length).sum::<u32>();
+        let length = old.max(end);
+        let blocks = offset / BLOCK_SIZE..end.div_ceil(BLOCK_SIZE);
         // What the length does not cover is no content: the checksum of the tail is made of the
         // bytes below the old length, which must match their own, and of the new ones.
-        let old = self.header.length;
         let tail = old / BLOCK_SIZE;
         let sound = old.is_multiple_of(BLOCK_SIZE) || self.is_sound(tail);
-        self.file.put(slice.offset, payload);
-        let end = slice.offset + slice.length;
-        let mut last = 0;
-        for block in slice.offset / BLOCK_SIZE..end.div_ceil(BLOCK_SIZE) {
-            let length = bytes_of(block, end);
-            let mut sum = Crc::of(self.range(block, length)).0;
-            if !sound && block == tail {
+        for block in blocks.clone() {
+            let start = block * BLOCK_SIZE;
+            let kept = start + bytes_of(block, old);
+            let replaced = offset <= start && kept <= end;
+            if offset < kept && !replaced && !self.is_sound(block) {
+                return Err(format!("block {block} does not match its checksum"));
+            }
+        }
+        self.begin_change();
+        let mut at = offset;
+        for part in parts {
+            self.file.put(at, &part.payload);
+            at += part.length;
+        }
+        let mut last = if end < old { self.marks.tail } else { 0 };
+        for block in blocks {
+            let bytes = bytes_of(block, length);
+            let mut sum = Crc::of(self.range(block, bytes)).0;
+            if !sound && block == tail && offset >= old {
                 // A damaged block stays one.
                 sum ^= 1;
             }
-            if length == BLOCK_SIZE {
+            if bytes == BLOCK_SIZE {
                 self.file.put_sum(block, sum);
             } else {
                 last = sum;
             }
         }
+        if offset < old {
+            self.marks.synced.2 = self.marks.synced.2.min(offset - offset % BLOCK_SIZE);
+        }
+        Ok((length, last))
+    }
+
+    /// Drops what is behind this length.
+    fn cut(&mut self, length: u32) -> Result<(), String> {
+        if length >= self.header.length {
+            return Ok(());
+        }
+        let block = length / BLOCK_SIZE;
+        let part = length % BLOCK_SIZE;
+        if part != 0 && !self.is_sound(block) {
+            return Err(format!("block {block} does not match its checksum"));
+        }
+        let tail = if part == 0 { 0 } else { Crc::of(self.range(block, part)).0 };
+        self.begin_change();
         self.put_slot(|header, marks| {
-            header.length = header.length.max(end);
-            header.serial = serial;
-            header.window.record(writer, slice.sequence, slice.offset);
-            marks.tail = last;
+            header.length = length;
+            marks.tail = tail;
+            marks.synced.2 = marks.synced.2.min(length - part);
         });
+        self.make_durable();
+        Ok(())
     }
 
     /// Bytes that were written before the header that would have counted them.

@@ -3,7 +3,7 @@
 use crate::chunks::{Chunk, Payload};
 use crate::node::Node;
 use crate::store::{
-    Extent, NewChunk, Place, Position, StateChange, StoreError, StoreResult, Write, WriteKind,
+    Cut, Extent, NewChunk, Part, Place, Position, StateChange, StoreError, StoreResult, Write,
 };
 use gfs_core::replica::{CopyOutcome, DiskOp, Identity};
 use gfs_proto::v1 as pb;
@@ -67,10 +67,9 @@ impl Node {
                 let write = Write {
                     version: Version(version),
                     serial: Serial(serial),
-                    kind: WriteKind::Sequential,
                     offset: slice.offset,
-                    pieces: &payload,
-                    sums: &sums,
+                    parts: &[Part { pieces: &payload, sums: &sums }],
+                    cut: Cut::Chunk,
                     writer: Some((ClientId(writer), OpSequence(slice.sequence))),
                 };
                 self.timed("write", || self.volume.write(handle, &write))?;
@@ -162,5 +161,7 @@ fn new_chunk(identity: &Identity, version: u64) -> NewChunk {
         promised: Version(version),
         complete: Version(version),
         incomplete: version == 0,
+        length: 0,
+        durable: false,
     }
 }

@@ -8,7 +8,7 @@
 use anyhow::{Context, Result};
 use bytes::Bytes;
 use gfs_chunkserver::files::{ChunkFiles, OsFiles};
-use gfs_chunkserver::store::{BootId, NewChunk, Place, Volume, VolumeOptions, Write, WriteKind};
+use gfs_chunkserver::store::{BootId, Cut, NewChunk, Part, Place, Volume, VolumeOptions, Write};
 use gfs_types::{
     BlockSums, ChunkHandle, ClusterId, Geometry, MAX_SLICE, Millis, Serial, ServerUuid, Version,
     VolumeUuid,
@@ -70,7 +70,8 @@ fn report(what: &str, count: u64, unit: &str, took: Duration) {
 fn chunk(handle: u64) -> NewChunk {
     let (promised, complete) = (Version(1), Version(1));
     let handle = ChunkHandle(handle);
-    NewChunk { handle, place: Place::default(), promised, complete, incomplete: false }
+    let (place, incomplete) = (Place::default(), false);
+    NewChunk { handle, place, promised, complete, incomplete, length: 0, durable: false }
 }
 
 fn slice() -> Vec<Bytes> {
@@ -89,9 +90,8 @@ fn data(volume: &Volume, round: &str) -> Result<()> {
             let offset = (serial - 1) as u32 * MAX_SLICE;
             let sums = &BlockSums::of(offset, &pieces); // what a server does on receiving
             let (version, serial) = (Version(1), Serial(serial));
-            let kind = WriteKind::Sequential;
-            let write =
-                Write { version, serial, kind, offset, pieces: &pieces, sums, writer: None };
+            let parts = &[Part { pieces: &pieces, sums }];
+            let write = Write { version, serial, offset, parts, cut: Cut::Chunk, writer: None };
             volume.write(ChunkHandle(handle), &write)?;
         }
     }
@@ -122,8 +122,8 @@ fn small(volume: &Volume) -> Result<()> {
     for handle in 1..=COUNT {
         volume.create(chunk(handle))?;
         let (version, serial) = (Version(1), Serial(1));
-        let (kind, offset) = (WriteKind::Sequential, 0);
-        let write = Write { version, serial, kind, offset, pieces: &pieces, sums, writer: None };
+        let parts = &[Part { pieces: &pieces, sums }];
+        let write = Write { version, serial, offset: 0, parts, cut: Cut::Chunk, writer: None };
         volume.write(ChunkHandle(handle), &write)?;
     }
     report("create and write 4 KiB", COUNT, "chunks", begin.elapsed());

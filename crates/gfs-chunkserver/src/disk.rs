@@ -3,7 +3,7 @@
 use crate::chunks::{Chunk, Payload};
 use crate::node::Node;
 use crate::store::{
-    Extent, NewChunk, Place, Position, StateChange, StoreError, StoreResult, Write, WriteKind,
+    Cut, Extent, NewChunk, Part, Place, Position, StateChange, StoreError, StoreResult, Write,
 };
 use gfs_core::replica::{CopyOutcome, DiskOp, Identity};
 use gfs_proto::v1 as pb;
@@ -66,32 +66,31 @@ impl Node {
     ) -> Result<(), pb::ErrorDetail> {
         let handle = ChunkHandle(chunk.handle);
         match op {
-            DiskOp::Create { length, .. } if length > 0 => {
-                Err(unsupported("a chunk of zeros cannot be made yet"))
+            DiskOp::Create { identity, version, length } => {
+                self.timed("create", || self.volumes.create(new_chunk(&identity, version, length)))
             }
-            DiskOp::Create { identity, version, .. } => {
-                self.timed("create", || self.volumes.create(new_chunk(&identity, version)))
-            }
-            DiskOp::Write { append: true, .. } => {
-                Err(unsupported("records cannot be appended yet"))
-            }
-            DiskOp::Write { version, serial, writer, sequence, offset, parts, .. } => {
-                let [part] = parts.as_slice() else {
-                    return Err(unsupported("mutations of several parts cannot be written yet"));
-                };
-                let sums = BlockSums(part.sums.iter().map(|sum| Crc(*sum)).collect());
+            DiskOp::Write { version, serial, writer, sequence, offset, append, parts } => {
+                let sums: Vec<BlockSums> = parts
+                    .iter()
+                    .map(|part| BlockSums(part.sums.iter().map(|sum| Crc(*sum)).collect()))
+                    .collect();
+                let pieces: Vec<_> = parts
+                    .iter()
+                    .zip(&sums)
+                    .map(|(part, sums)| Part { pieces: &part.payload, sums })
+                    .collect();
                 let write = Write {
                     version: Version(version),
                     serial: Serial(serial),
-                    kind: WriteKind::Sequential,
                     offset,
-                    pieces: &part.payload,
-                    sums: &sums,
+                    parts: &pieces,
+                    cut: if append { Cut::Mutation } else { Cut::Chunk },
                     writer: Some((ClientId(writer), OpSequence(sequence))),
                 };
                 self.timed("write", || self.volumes.write(handle, &write))?;
-                self.counts.written.fetch_add(u64::from(part.length), Ordering::Relaxed);
-                self.metrics.written.inc_by(u64::from(part.length));
+                let length: u64 = parts.iter().map(|part| u64::from(part.length)).sum();
+                self.counts.written.fetch_add(length, Ordering::Relaxed);
+                self.metrics.written.inc_by(length);
                 Ok(())
             }
             DiskOp::Promise { next } => {
@@ -99,13 +98,12 @@ impl Node {
                 self.change(handle, &change)
             }
             DiskOp::Complete { version, sealed, length } => {
-                if self.timed("header", || self.volume.state(handle))?.content.length != length {
-                    return Err(unsupported("a chunk cannot be cut yet"));
-                }
+                let held = self.timed("header", || self.volumes.state(handle))?.content.length;
                 let complete = Position { version: Version(version), serial: Serial(0) };
                 let change = StateChange {
                     promised: Some(Version(version)),
                     complete: Some(complete),
+                    cut: (held > length).then_some(length),
                     sealed: Some(sealed),
                     incomplete: Some(false),
                     trusted: true,
@@ -122,7 +120,7 @@ impl Node {
                 self.change(handle, &StateChange { incomplete: Some(true), ..Default::default() })
             }
             DiskOp::Become(outcome) => self.timed("become", || self.become_copy(handle, &outcome)),
-            DiskOp::Flush => self.timed("flush", || self.volume.sync(handle)),
+            DiskOp::Flush => self.timed("flush", || self.volumes.sync(handle)),
             DiskOp::Delete => {
                 // Whether it may be deleted was decided when the command was judged.
                 self.timed("delete", || match self.volumes.delete(handle, Version(u64::MAX)) {
@@ -152,11 +150,7 @@ impl Node {
     }
 }
 
-fn unsupported(text: &str) -> pb::ErrorDetail {
-    pb::ErrorDetail::new(ErrorCode::Unsupported, text)
-}
-
-fn new_chunk(identity: &Identity, version: u64) -> NewChunk {
+fn new_chunk(identity: &Identity, version: u64, length: u32) -> NewChunk {
     NewChunk {
         handle: ChunkHandle(identity.handle),
         place: Place {
@@ -168,5 +162,8 @@ fn new_chunk(identity: &Identity, version: u64) -> NewChunk {
         promised: Version(version),
         complete: Version(version),
         incomplete: version == 0,
+        length,
+        // Whether it is to be is known from the first Flush on.
+        durable: false,
     }
 }

@@ -371,6 +371,16 @@ impl FaultyFiles {
         disk.write(inode, &[byte[0] ^ mask], offset)
     }
 
+    /// Writes into a file where it lies.
+    ///
+    /// # Errors
+    /// When there is no such file.
+    pub fn overwrite(&self, path: &Path, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        let disk = &mut self.shared.lock().disk;
+        let inode = disk.inode(path)?;
+        disk.write(inode, bytes, offset)
+    }
+
     /// Cuts a file short where it lies.
     ///
     /// # Errors

@@ -1,6 +1,7 @@
 //! The file operations that the chunk store is built on, as a trait, so that the same store runs
 //! over the operating system's files ([`OsFiles`]) and over a model disk that fails as real disks
-//! and kernels do ([`FaultyFiles`]).
+//! and kernels do ([`FaultyFiles`]); [`WitnessFiles`] watch either for acknowledgements that come
+//! before the syncs they need.
 //!
 //! All calls block, but for [`ChunkFile::read_cached`]. None may be made while a lock is held that
 //! more than one chunk needs.
@@ -9,10 +10,12 @@ mod aged;
 mod faulty;
 mod model;
 mod os;
+mod witness;
 
 pub(crate) use aged::AgedFiles;
 pub use faulty::{Fault, FaultyFiles, Hook, Moment, Operation, OperationKind, Rule, killed};
 pub use os::OsFiles;
+pub use witness::{When, WitnessFiles};
 
 use bytes::Bytes;
 use std::fmt::Debug;

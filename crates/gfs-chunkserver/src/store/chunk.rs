@@ -28,11 +28,20 @@ pub(crate) struct Shared {
     pub(crate) buffers: BufferPool,
     /// Blocks found damaged since the start and not repaired.
     pub(crate) damage: Mutex<BTreeMap<ChunkHandle, BTreeSet<u32>>>,
-    /// Chunks of which a sync failed: remembered also when their files are closed.
-    pub(crate) failed: Mutex<BTreeSet<ChunkHandle>>,
+    /// Chunks that failed: remembered also when their files are closed.
+    pub(crate) failed: Mutex<BTreeMap<ChunkHandle, Failure>>,
     /// Chunks that are not clean.
     pub(crate) dirty: Mutex<BTreeMap<ChunkHandle, Dirty>>,
     pub(crate) health: Mutex<VolumeHealth>,
+}
+
+/// What a chunk does not recover from while the process lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Failure {
+    /// A sync failed: it takes no more writes.
+    Sync,
+    /// An overwrite failed half-way: it is out of service.
+    Torn,
 }
 
 /// Whose chunks, cut how: fixed once the volume belongs to a cluster.
@@ -64,13 +73,18 @@ pub(crate) struct OpenChunk {
     pub(crate) sums: Vec<Crc>,
     /// The header says more than the last sync made durable, apart from that sync's own mark.
     pub(crate) unsynced: bool,
+    /// That mark is not durable itself.
+    pub(crate) marked: bool,
     /// Counts changes other than appending; a sync that ran beside one marks nothing.
     pub(crate) cuts: u64,
     /// Up to where data was written, and up to where writeback of it was started, in bytes.
     pub(crate) written: u32,
     pub(crate) written_back: u32,
-    /// A sync failed.
-    pub(crate) failed: bool,
+    /// Bytes written below that since, and for redo records.
+    pub(crate) rewritten: u64,
+    /// The slot of the redo record is in use, or was.
+    pub(crate) has_record: bool,
+    pub(crate) failed: Option<Failure>,
 }
 
 impl Shared {
@@ -99,10 +113,29 @@ impl Chunk {
         member: Membership,
         act: impl FnOnce(&mut OpenChunk) -> StoreResult<T>,
     ) -> StoreResult<T> {
+        self.with_any(shared, member, |open| match open.failed {
+            Some(Failure::Torn) => Err(StoreError::Torn(self.handle)),
+            _ => act(open),
+        })
+    }
+
+    /// The same also of a chunk that is out of service.
+    pub(crate) fn with_any<T>(
+        &self,
+        shared: &Shared,
+        member: Membership,
+        act: impl FnOnce(&mut OpenChunk) -> StoreResult<T>,
+    ) -> StoreResult<T> {
         let mut open = lock(&self.open);
         let chunk = match &mut *open {
             Some(chunk) => chunk,
-            closed => closed.insert(OpenChunk::load(shared, member, self.handle)?),
+            closed => {
+                let mut chunk = OpenChunk::load(shared, member, self.handle)?;
+                if chunk.failed != Some(Failure::Torn) {
+                    chunk.recover(shared)?;
+                }
+                closed.insert(chunk)
+            }
         };
         act(chunk)
     }
@@ -165,7 +198,7 @@ pub(crate) fn read_header(
 }
 
 impl OpenChunk {
-    /// Opens the file and reads all but the data.
+    /// Opens the file and reads all but the data, and the redo record: see [`Self::recover`].
     pub(super) fn load(
         shared: &Shared,
         member: Membership,
@@ -189,13 +222,16 @@ impl OpenChunk {
         Ok(Self {
             written: header.content.length,
             written_back: header.content.length,
+            rewritten: 0,
+            has_record: false,
             file,
             layout,
             slot,
             sums: sums.collect(),
             unsynced: true,
+            marked: false,
             cuts: 0,
-            failed: lock(&shared.failed).contains(&handle),
+            failed: lock(&shared.failed).get(&handle).copied(),
             header,
         })
     }
@@ -217,7 +253,7 @@ impl OpenChunk {
     /// To be called before the first change to data or length: makes the header say, durably, that
     /// the chunk is not clean. Also has the chunk synced in a while.
     pub(crate) fn begin_change(&mut self, shared: &Shared) -> StoreResult<()> {
-        if self.failed {
+        if self.failed.is_some() {
             return Err(StoreError::Failed(self.header.handle));
         }
         if self.header.flags.clean {
@@ -233,13 +269,22 @@ impl OpenChunk {
 
     /// Syncs under the chunk's lock: for headers and the little that was written beside a sync.
     pub(crate) fn sync_now(&mut self, shared: &Shared) -> StoreResult<()> {
-        match self.file.sync() {
+        match self.sync(shared) {
             Ok(()) => {
                 self.unsynced = false;
+                self.marked = false;
                 Ok(())
             }
             Err(error) => Err(self.sync_failed(shared, error)),
         }
+    }
+
+    /// Makes the file durable, and its name, if that may not be.
+    pub(super) fn sync(&self, shared: &Shared) -> io::Result<()> {
+        if self.header.synced.0 == Position::default() {
+            shared.files.sync_dir(&shared.volume.shard_of(self.header.handle))?;
+        }
+        self.file.sync()
     }
 
     /// What was written since the last sync may be gone, and no later sync will tell: the chunk
@@ -247,8 +292,8 @@ impl OpenChunk {
     pub(crate) fn sync_failed(&mut self, shared: &Shared, error: io::Error) -> StoreError {
         let handle = self.header.handle;
         let error = shared.disk_error("sync", handle, error);
-        self.failed = true;
-        lock(&shared.failed).insert(handle);
+        self.failed = Some(Failure::Sync);
+        lock(&shared.failed).insert(handle, Failure::Sync);
         let mut next = self.header.clone();
         next.flags = Flags { clean: false, suspect: true, ..next.flags };
         if let Err(second) = self.put_header(shared, next) {

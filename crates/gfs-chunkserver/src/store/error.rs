@@ -34,7 +34,11 @@ pub enum StoreError {
         /// The blocks (of 64 KiB, from 0) that do not match.
         blocks: Vec<u32>,
     },
-    /// A sequential write that does not begin where the chunk ends.
+    /// Bytes to be written do not match the checksums that came with them: they were damaged in
+    /// this process's memory. Nothing was written.
+    #[error("bytes for chunk {0} do not match their checksums")]
+    BadPayload(ChunkHandle),
+    /// A write that begins behind the chunk's end.
     #[error("chunk {handle} ends at {length}, the write begins at {offset}")]
     WrongOffset {
         /// The chunk.
@@ -44,9 +48,6 @@ pub enum StoreError {
         /// Where the chunk ends.
         length: u32,
     },
-    /// Overwriting acknowledged bytes needs a redo record, which this format version lacks.
-    #[error("chunk {0}: overwriting is not supported by this version of the store")]
-    OverwriteUnsupported(ChunkHandle),
     /// A range that reaches past the chunk size, or a malformed request.
     #[error("chunk {handle}: {why}")]
     OutOfRange {
@@ -82,6 +83,10 @@ pub enum StoreError {
     /// A sync of this chunk failed before: what was written may be gone.
     #[error("chunk {0} failed to sync; it takes no more writes")]
     Failed(ChunkHandle),
+    /// An overwrite of this chunk failed half-way, or could not be completed after a crash: the
+    /// chunk is out of service until the server starts again and completes it.
+    #[error("chunk {0} is out of service: an overwrite could not be completed")]
+    Torn(ChunkHandle),
     /// The disk is full.
     #[error("no space on the volume for {path}")]
     NoSpace {
@@ -172,14 +177,15 @@ impl StoreError {
             Self::AlreadyExists(_) => ErrorCode::AlreadyExists,
             Self::Garbled { .. } | Self::Corrupt { .. } => ErrorCode::Corrupt,
             Self::WrongOffset { .. } => ErrorCode::WrongOffset,
-            Self::OverwriteUnsupported(_) => ErrorCode::Unsupported,
             Self::OutOfRange { .. } => ErrorCode::OutOfRange,
             Self::Invalid(_) => ErrorCode::InvalidArgument,
             Self::StaleVersion { .. } | Self::Incomplete(_) => ErrorCode::StaleVersion,
             Self::Sealed(_) => ErrorCode::Sealed,
             Self::Suspect(_) => ErrorCode::Fenced,
             Self::NoSpace { .. } | Self::Full(_) => ErrorCode::NoSpace,
+            Self::BadPayload(_) => ErrorCode::Corrupt,
             Self::Failed(_)
+            | Self::Torn(_)
             | Self::ReadOnly { .. }
             | Self::Disk { .. }
             | Self::OutOfService { .. } => ErrorCode::DiskError,

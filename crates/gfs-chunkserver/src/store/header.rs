@@ -1,12 +1,13 @@
 //! The header of a chunk file: what it says and how it is laid out.
 
+use super::fields::{Reader, Writer};
 use super::layout::SLOT;
 use gfs_core::replica::{MAX_WRITERS, WINDOW_DEPTH, Window};
 use gfs_proto::v1::WindowEntry;
 use gfs_types::{BLOCK_SIZE, ChunkHandle, ClusterId, Crc, InodeId, Serial, Version};
 
 /// The version of the format that this code writes, and the only one it reads.
-pub const FORMAT: u32 = 2;
+pub const FORMAT: u32 = 3;
 
 const MAGIC: &[u8; 8] = b"GFSCHUNK";
 const FIXED_CRC_AT: usize = 508;
@@ -64,6 +65,9 @@ pub struct Flags {
     pub damaged: bool,
     /// Not to be trusted until verified: a sync failed, or the newer header slot was garbled.
     pub suspect: bool,
+    /// Bytes were, or are to be, acknowledged as durable: redo records are synced before data is
+    /// overwritten.
+    pub durable: bool,
 }
 
 impl Flags {
@@ -73,10 +77,11 @@ impl Flags {
             | (self.incomplete as u32) << 2
             | (self.damaged as u32) << 3
             | (self.suspect as u32) << 4
+            | (self.durable as u32) << 5
     }
 
     const fn from_bits(bits: u32) -> Option<Self> {
-        if bits >= 1 << 5 {
+        if bits >= 1 << 6 {
             return None;
         }
         Some(Self {
@@ -85,6 +90,7 @@ impl Flags {
             incomplete: bits & 1 << 2 != 0,
             damaged: bits & 1 << 3 != 0,
             suspect: bits & 1 << 4 != 0,
+            durable: bits & 1 << 5 != 0,
         })
     }
 }
@@ -99,7 +105,7 @@ impl Flags {
 /// | at | bytes | what |
 /// |---|---|---|
 /// | 0 | 8 | `GFSCHUNK` |
-/// | 8 | 4 | format version, 2 |
+/// | 8 | 4 | format version, 3 |
 /// | 12 | 4 | zero (features that a reader must know) |
 /// | 16 | 8 | generation: of two valid slots the higher holds |
 /// | 24 | 16 | cluster id, big endian |
@@ -113,7 +119,7 @@ impl Flags {
 /// | 96 | 4 | chunk size |
 /// | 100 | 4 | length |
 /// | 104 | 4 | checksum of the partial last block; 0 when the length ends a block |
-/// | 108 | 4 | flags: 1 clean, 2 sealed, 4 incomplete, 8 damaged, 16 suspect |
+/// | 108 | 4 | flags: 1 clean, 2 sealed, 4 incomplete, 8 damaged, 16 suspect, 32 durable |
 /// | 112 | 8 | version of the last sync |
 /// | 120 | 8 | serial of the last sync |
 /// | 128 | 4 | length that the last sync made durable |
@@ -121,9 +127,11 @@ impl Flags {
 /// | 136 | 16 | kernel boot id under which the chunk last became unclean |
 /// | 152 | 1 | replication goal of the file |
 /// | 153 | 1 | 1: the window forgot a writer |
-/// | 154 | 2 | zero |
+/// | 154 | 1 | 1: a redo record belongs to this header |
+/// | 155 | 1 | zero |
 /// | 156 | 4 | writers in the window, at most 64 |
-/// | 160 | 348 | zero (room for the redo record's place) |
+/// | 160 | 4 | checksum of the redo record that belongs to it, else zero |
+/// | 164 | 344 | zero |
 /// | 508 | 4 | CRC-32C of bytes 0..508 |
 /// | 512 | 48 each | window, the writer silent for longest first: writer u64, last sequence u64, offsets of its last 8 mutations u32 each, the last one last, absent ones `ffff_ffff` and first |
 /// | 4092 | 4 | CRC-32C of bytes 16..24 (the generation) and 512..4092 |
@@ -153,6 +161,9 @@ pub struct Header {
     pub boot: BootId,
     /// What recent mutations did, for repeats.
     pub window: Window,
+    /// The checksum of the [`super::RedoRecord`] of the last overwrite, until that is known to be
+    /// durable or no longer says what the chunk holds.
+    pub redo: Option<Crc>,
 }
 
 /// What a slot holds.
@@ -171,53 +182,6 @@ pub enum Slot {
     Garbled(String),
 }
 
-struct Reader<'a>(&'a [u8]);
-
-impl Reader<'_> {
-    fn bytes<const N: usize>(&mut self) -> [u8; N] {
-        // Slots have a fixed size and fields fixed places: running out cannot happen.
-        match self.0.split_first_chunk::<N>() {
-            Some((head, rest)) => {
-                self.0 = rest;
-                *head
-            }
-            None => [0; N],
-        }
-    }
-    fn u8(&mut self) -> u8 {
-        u8::from_le_bytes(self.bytes())
-    }
-    fn u32(&mut self) -> u32 {
-        u32::from_le_bytes(self.bytes())
-    }
-    fn u64(&mut self) -> u64 {
-        u64::from_le_bytes(self.bytes())
-    }
-    fn extent(&mut self) -> Extent {
-        Extent { length: self.u32(), tail: Crc(self.u32()) }
-    }
-    fn position(&mut self) -> Position {
-        Position { version: Version(self.u64()), serial: Serial(self.u64()) }
-    }
-}
-
-struct Writer<'a>(&'a mut [u8; SLOT as usize], usize);
-
-impl Writer<'_> {
-    fn bytes(&mut self, bytes: &[u8]) {
-        if let Some(target) = self.0.get_mut(self.1..self.1 + bytes.len()) {
-            target.copy_from_slice(bytes);
-        }
-        self.1 += bytes.len();
-    }
-    fn u32(&mut self, value: u32) {
-        self.bytes(&value.to_le_bytes());
-    }
-    fn u64(&mut self, value: u64) {
-        self.bytes(&value.to_le_bytes());
-    }
-}
-
 impl Header {
     /// The slot's bytes.
     #[must_use]
@@ -234,20 +198,18 @@ impl Header {
         w.u64(self.place.index);
         w.u64(self.place.chunk_start);
         w.u64(self.promised.0);
-        w.u64(self.complete.version.0);
-        w.u64(self.complete.serial.0);
+        w.position(self.complete);
         w.u32(self.chunk_size);
-        w.u32(self.content.length);
-        w.u32(self.content.tail.0);
+        w.extent(self.content);
         w.u32(self.flags.bits());
         let (position, extent) = self.synced;
-        w.u64(position.version.0);
-        w.u64(position.serial.0);
-        w.u32(extent.length);
-        w.u32(extent.tail.0);
+        w.position(position);
+        w.extent(extent);
         w.bytes(&self.boot.0);
-        w.bytes(&[self.place.goal, u8::from(self.window.forgot()), 0, 0]);
+        let forgot = u8::from(self.window.forgot());
+        w.bytes(&[self.place.goal, forgot, u8::from(self.redo.is_some()), 0]);
         w.u32(self.window.entries().len() as u32);
+        w.u32(self.redo.unwrap_or_default().0);
         w.1 = WINDOW_AT;
         for entry in self.window.entries() {
             w.u64(entry.writer);
@@ -310,8 +272,10 @@ impl Header {
         let boot = BootId(r.bytes());
         place.goal = r.u8();
         let forgot = r.u8() != 0;
-        r.bytes::<2>();
+        let has_redo = r.u8() != 0;
+        r.u8();
         let count = r.u32() as usize;
+        let redo = Some(Crc(r.u32())).filter(|_| has_redo);
         if content.length > chunk_size || synced.1.length > chunk_size {
             return Err(format!("length {} over chunk size {chunk_size}", content.length));
         }
@@ -350,6 +314,7 @@ impl Header {
             synced,
             boot,
             window,
+            redo,
         };
         Ok((header, window_intact))
     }
@@ -375,7 +340,7 @@ pub(crate) mod tests {
             complete: Position { version: Version(5), serial: Serial(41) },
             chunk_size: 1 << 20,
             content: Extent { length: 70_000, tail: Crc(0x1234_5678) },
-            flags: Flags { sealed: true, damaged: true, ..Flags::default() },
+            flags: Flags { sealed: true, damaged: true, durable: true, ..Flags::default() },
             synced: (
                 Position { version: Version(5), serial: Serial(40) },
                 Extent { length: 65_540, tail: Crc(7) },
@@ -389,6 +354,7 @@ pub(crate) mod tests {
                 }
                 window
             },
+            redo: Some(Crc(0x9abc_def0)),
         }
     }
 

@@ -1,6 +1,6 @@
 //! Where things are: the files of a volume, and the parts of a chunk file.
 
-use gfs_types::{BLOCK_SIZE, ChunkHandle, Geometry};
+use gfs_types::{BLOCK_SIZE, ChunkHandle, Geometry, MAX_SLICE};
 use std::path::{Path, PathBuf};
 
 /// Bytes of a header slot.
@@ -9,8 +9,10 @@ pub const SLOT: u64 = 4096;
 /// Directories of chunk files in a volume: one per last byte of the handle.
 pub(crate) const SHARDS: u32 = 256;
 
-/// The parts of a chunk file: data at 0, and behind the chunk size two header slots and the block
-/// checksums (`u32`, little endian, one per 64 KiB block). The data part is sparse.
+/// The parts of a chunk file: data at 0, and behind the chunk size two header slots, the block
+/// checksums (`u32`, little endian, one per 64 KiB block) and, on the next multiple of 4096 bytes,
+/// the slot of the redo record ([`super::RedoRecord`]). The data part is sparse. The file ends
+/// where the slot begins unless there is a record, or the leftover of one.
 ///
 /// The entry of a block counts once the chunk's length passes the block's end; the checksum of
 /// the block in which the length lies stands in the header, beside the length. Bytes past the
@@ -55,6 +57,20 @@ impl ChunkLayout {
     #[must_use]
     pub const fn metadata(self) -> (u64, u64) {
         (self.chunk_size as u64, 2 * SLOT + self.blocks() as u64 * 4)
+    }
+
+    /// Where the redo record is.
+    #[must_use]
+    pub const fn redo(self) -> u64 {
+        (self.chunk_size as u64 + 2 * SLOT + self.blocks() as u64 * 4).next_multiple_of(SLOT)
+    }
+
+    /// The longest mutation that a redo record holds, in bytes: a quarter of a chunk, and a slice
+    /// also where chunks are small.
+    #[must_use]
+    pub const fn max_overwrite(self) -> u32 {
+        let quarter = self.chunk_size / 4;
+        if quarter > MAX_SLICE { quarter } else { MAX_SLICE }
     }
 }
 
@@ -139,6 +155,9 @@ mod tests {
         assert_eq!((layout.slot(0), layout.slot(1)), (67_108_864, 67_112_960));
         assert_eq!(layout.checksum(1), 67_108_864 + 8192 + 4);
         assert_eq!(layout.metadata(), (67_108_864, 8192 + 4096));
+        assert_eq!((layout.redo(), layout.max_overwrite()), (67_108_864 + 12_288, 16 << 20));
+        let small = ChunkLayout::new(Geometry::new(1 << 20).unwrap());
+        assert_eq!((small.redo(), small.max_overwrite()), ((1 << 20) + 12_288, 1 << 20));
         let volume = VolumeLayout::new(Path::new("/v"));
         let path = volume.chunk(ChunkHandle(0x1234));
         assert_eq!(path, Path::new("/v/chunks/34/0000000000001234.chunk"));

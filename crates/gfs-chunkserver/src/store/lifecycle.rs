@@ -2,10 +2,11 @@
 
 use super::chunk::{Membership, OpenChunk, lock};
 use super::header::{Extent, Flags, Header, Place, Position};
+use super::layout::ChunkLayout;
 use super::volume::Volume;
 use super::{StoreError, StoreResult};
 use gfs_core::replica::Window;
-use gfs_types::{ChunkHandle, Crc, Serial, Version};
+use gfs_types::{BLOCK_SIZE, ChunkHandle, Crc, Serial, Version};
 use std::io;
 
 /// A chunk to create.
@@ -21,10 +22,14 @@ pub struct NewChunk {
     pub complete: Version,
     /// Whether it is a clone to be filled.
     pub incomplete: bool,
+    /// So many zeros are its content; they take no space.
+    pub length: u32,
+    /// Its bytes are to be acknowledged as durable.
+    pub durable: bool,
 }
 
 impl Volume {
-    /// Creates a chunk, without content. It survives a killed process; its name becomes durable
+    /// Creates a chunk, empty or of zeros. It survives a killed process; its name becomes durable
     /// with its first sync.
     ///
     /// # Errors
@@ -37,6 +42,10 @@ impl Volume {
             )));
         }
         let member = self.member()?;
+        if new.length > member.layout.chunk_size() || (new.incomplete && new.length > 0) {
+            let why = format!("cannot begin with {} bytes", new.length);
+            return Err(StoreError::OutOfRange { handle: new.handle, why });
+        }
         let chunk = self.chunk(new.handle);
         let open = &mut *lock(&chunk.open);
         let path = self.shared.volume.chunk(new.handle);
@@ -73,6 +82,7 @@ impl Volume {
             }
             done => done.map_err(disk)?,
         };
+        let (content, sums) = zeros(new.length, layout);
         let header = Header {
             generation: 1,
             cluster: member.cluster,
@@ -81,15 +91,21 @@ impl Volume {
             promised: new.promised,
             complete: Position { version: new.complete, serial: Serial(0) },
             chunk_size: layout.chunk_size(),
-            content: Extent::default(),
-            flags: Flags { incomplete: new.incomplete, ..Flags::default() },
+            content,
+            flags: Flags { incomplete: new.incomplete, durable: new.durable, ..Flags::default() },
             synced: (Position::default(), Extent::default()),
             boot: shared.boot,
             window: Window::default(),
+            redo: None,
         };
         // Space for headers and checksums at once, so that a full disk never stops them.
         let (at, len) = layout.metadata();
+        let table: Vec<u8> = sums.iter().flat_map(|sum| sum.0.to_le_bytes()).collect();
         file.allocate(at, len)
+            .and_then(|()| match new.length {
+                0 => Ok(()),
+                _ => file.write_all(&table, layout.checksum(0)),
+            })
             .and_then(|()| file.write_all(&header.encode(), layout.slot(0)))
             .and_then(|()| shared.files.rename(&path, &shared.volume.chunk(handle)))
             .map_err(disk)?;
@@ -98,12 +114,15 @@ impl Volume {
             layout,
             header,
             slot: 0,
-            sums: vec![Crc(0); layout.blocks() as usize],
+            sums,
             unsynced: true,
+            marked: false,
             cuts: 0,
-            written: 0,
-            written_back: 0,
-            failed: false,
+            written: new.length,
+            written_back: new.length,
+            rewritten: 0,
+            has_record: false,
+            failed: None,
         })
     }
 
@@ -115,7 +134,7 @@ impl Volume {
     pub fn delete(&self, handle: ChunkHandle, condemned: Version) -> StoreResult<()> {
         let member = self.member()?;
         let chunk = self.chunk(handle);
-        chunk.with(&self.shared, member, |open| {
+        chunk.with_any(&self.shared, member, |open| {
             let Header { promised, complete, .. } = open.header;
             if promised > condemned {
                 let complete = complete.version;
@@ -191,4 +210,15 @@ impl Volume {
         let entries = entries.map_err(|error| StoreError::disk("list", &dir, error))?;
         Ok(entries.into_iter().map(|entry| entry.name).collect())
     }
+}
+
+/// A content of `length` zeros, and the checksums of its blocks.
+fn zeros(length: u32, layout: ChunkLayout) -> (Extent, Vec<Crc>) {
+    let block = vec![0; BLOCK_SIZE as usize];
+    let mut sums = vec![Crc(0); layout.blocks() as usize];
+    let whole = (length / BLOCK_SIZE) as usize;
+    let sum = Crc::of(&block);
+    sums.iter_mut().take(whole).for_each(|entry| *entry = sum);
+    let rest = block.get(..(length % BLOCK_SIZE) as usize).unwrap_or_default();
+    (Extent { length, tail: Crc::of(rest) }, sums)
 }

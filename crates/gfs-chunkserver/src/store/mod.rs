@@ -5,6 +5,8 @@
 //! - **Data before checksums before header before the answer.** A header names no byte that was
 //!   not written before. A killed process leaves every acknowledged byte readable, because the
 //!   page cache outlives it; what was not acknowledged lies past the recorded length.
+//! - **A redo record before acknowledged bytes are overwritten**, durable first where they were
+//!   acknowledged as durable: [`RedoRecord`].
 //! - **Every byte returned was checked** against its block's checksum at that moment. A mismatch
 //!   is looked at again under the chunk's lock before it counts, and condemns blocks, not the
 //!   replica.
@@ -27,14 +29,17 @@ mod buffers;
 mod chunk;
 mod error;
 mod examine;
+mod fields;
 mod header;
 mod layout;
 mod lifecycle;
 mod progress;
 mod read;
 mod record;
+mod redo;
 mod scan;
 mod state;
+mod sums;
 mod sync;
 mod volume;
 mod write;
@@ -46,8 +51,10 @@ pub use layout::{ChunkLayout, SLOT};
 pub use lifecycle::NewChunk;
 pub use read::{BlockChecksums, ChunkRead, Verified};
 pub use record::VolumeRecord;
+pub use redo::RedoRecord;
 pub use scan::{ScanEntry, ScanReport};
 pub use state::{ChunkState, StateChange};
+pub use sums::{Cut, Part};
 pub use sync::SyncReport;
 pub use volume::{Volume, VolumeHealth, VolumeOptions};
-pub use write::{Write, WriteKind};
+pub use write::Write;

@@ -1,7 +1,7 @@
 //! Reading a chunk: nothing is returned that does not match its checksum.
 
 use super::buffers::Buffer;
-use super::chunk::{Chunk, Membership, OpenChunk, Shared, lock};
+use super::chunk::{Chunk, Failure, Membership, OpenChunk, Shared, lock};
 use super::header::{Extent, Position};
 use super::{StoreError, StoreResult};
 use crate::files::ChunkFile;
@@ -152,22 +152,27 @@ impl OpenChunk {
 
     /// The checksum of the bytes from the last block border before `length` up to it.
     pub(crate) fn prefix_checksum(&mut self, shared: &Shared, length: u32) -> StoreResult<Crc> {
-        let inside = length % BLOCK_SIZE;
+        let inside = (length % BLOCK_SIZE) as usize;
         if inside == 0 {
             return Ok(Crc(0));
         }
+        let block = self.verified_block(shared, length / BLOCK_SIZE)?;
+        Ok(Crc::of(block.get(..inside).unwrap_or_default()))
+    }
+
+    /// The content of a block, which must be good.
+    pub(super) fn verified_block(&mut self, shared: &Shared, block: u32) -> StoreResult<Bytes> {
         let handle = self.header.handle;
-        let plan = Plan::new(self, length - inside, length);
-        let mut buffer = shared.buffers.take((plan.end - plan.begin) as usize);
+        let begin = block * BLOCK_SIZE;
+        let plan = Plan::new(self, begin, self.header.content.length.min(begin + BLOCK_SIZE));
+        let mut buffer = shared.buffers.take(plan.len());
         let damaged =
             plan.read(&mut buffer).map_err(|error| shared.disk_error("read", handle, error))?;
-        match buffer.as_ref().get(..inside as usize) {
-            Some(prefix) if damaged.is_empty() => Ok(Crc::of(prefix)),
-            _ => {
-                self.note_damage(shared, &damaged);
-                Err(StoreError::Corrupt { handle, blocks: damaged })
-            }
+        if damaged.is_empty() {
+            return Ok(buffer.freeze());
         }
+        self.note_damage(shared, &damaged);
+        Err(StoreError::Corrupt { handle, blocks: damaged })
     }
 
     pub(crate) fn checksums(&self, shared: &Shared) -> BlockChecksums {
@@ -191,7 +196,7 @@ impl Chunk {
         len: u32,
     ) -> StoreResult<ChunkRead> {
         let disk = |error| shared.disk_error("read", self.handle, error);
-        // Without the lock: appending changes no byte below the length that the plan knows.
+        // Without the lock: whoever overwrites meanwhile, the plan knows what the bytes were.
         let plan = self.with(shared, member, |open| plan_of(open, self.handle, offset, len))?;
         let Some((plan, end)) = plan else { return self.nothing(shared, member) };
         let mut buffer = shared.buffers.take((plan.end - plan.begin) as usize);
@@ -219,7 +224,8 @@ impl Chunk {
     pub(crate) fn read_cached(&self, shared: &Shared, offset: u32, len: u32) -> Option<ChunkRead> {
         let (plan, end) = {
             let open = self.open.try_lock().ok()?;
-            plan_of(open.as_ref()?, self.handle, offset, len).ok()??
+            let open = open.as_ref().filter(|open| open.failed != Some(Failure::Torn))?;
+            plan_of(open, self.handle, offset, len).ok()??
         };
         let mut buffer = shared.buffers.take((plan.end - plan.begin) as usize);
         let damaged = plan.read_cached(&mut buffer).ok()??;

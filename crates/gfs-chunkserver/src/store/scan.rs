@@ -139,13 +139,14 @@ impl Volume {
     }
 
     /// A chunk's state when its file is closed and sound: one open and one read, remembering
-    /// nothing.
+    /// nothing. Where there may be a redo record to be carried out, opening it tells.
     fn peek(&self, handle: ChunkHandle) -> Option<ChunkState> {
         let member = self.member().ok()?;
         let file = self.shared.files.open(&self.shared.volume.chunk(handle)).ok()?;
         let mut slots = [0; 2 * super::SLOT as usize];
-        let header =
+        let (header, _) =
             read_header(&*file, member, self.shared.boot, handle, &mut slots).ok()?.ok()?;
-        Some(ChunkState::from(&header.0))
+        let sound = header.flags.clean || file.length().ok()? <= member.layout.redo();
+        sound.then(|| ChunkState::from(&header))
     }
 }

@@ -48,6 +48,9 @@ pub struct StateChange {
     pub complete: Option<Position>,
     /// A length whose blocks were all written or held before.
     pub content: Option<Extent>,
+    /// A length that is not above what it holds: the rest is dropped. The block that is cut in two
+    /// must be good. Not together with `content`.
+    pub cut: Option<u32>,
     /// Replaces the window.
     pub window: Option<Window>,
     /// Where it stands in its file.
@@ -56,6 +59,8 @@ pub struct StateChange {
     pub sealed: Option<bool>,
     /// Whether it is an unfinished clone.
     pub incomplete: Option<bool>,
+    /// Its bytes are to be acknowledged as durable. Never taken back.
+    pub durable: bool,
     /// The content was compared with a current replica, or chosen as the truth: no longer suspect.
     pub trusted: bool,
 }
@@ -69,11 +74,11 @@ impl OpenChunk {
         change: &StateChange,
         durable: bool,
     ) -> StoreResult<()> {
-        let mut next = self.changed(change)?;
+        let mut next = self.changed(shared, change)?;
         let content = next.content;
         let mut durable = durable;
         if change.trusted {
-            if self.failed {
+            if self.failed.is_some() {
                 return Err(StoreError::Failed(next.handle));
             }
             next.flags.suspect = false;
@@ -81,6 +86,9 @@ impl OpenChunk {
         }
         if content != self.header.content {
             self.begin_change(shared)?;
+            // Beside the new content the redo record says nothing any more.
+            self.sync_recorded(shared)?;
+            next.redo = None;
             next.flags.clean = false;
             next.boot = self.header.boot;
             if change.trusted {
@@ -100,7 +108,7 @@ impl OpenChunk {
             }
         }
         self.put_header(shared, next)?;
-        if !self.header.flags.clean && !self.failed && !self.header.flags.suspect {
+        if !self.header.flags.clean && self.failed.is_none() && !self.header.flags.suspect {
             super::chunk::lock(&shared.dirty).entry(self.header.handle).or_default();
         }
         if !durable {
@@ -114,8 +122,18 @@ impl OpenChunk {
         Ok(())
     }
 
+    /// Notes that bytes are to be acknowledged as durable. Not durable itself until a sync.
+    pub(super) fn promise_durable(&mut self, shared: &Shared) -> StoreResult<()> {
+        if !self.header.flags.durable {
+            let mut next = self.header.clone();
+            next.flags.durable = true;
+            self.put_header(shared, next)?;
+        }
+        Ok(())
+    }
+
     /// The header with the change, if it makes sense.
-    fn changed(&self, change: &StateChange) -> StoreResult<Header> {
+    fn changed(&mut self, shared: &Shared, change: &StateChange) -> StoreResult<Header> {
         let mut next = self.header.clone();
         let handle = next.handle;
         if let Some(promised) = change.promised {
@@ -148,27 +166,23 @@ impl OpenChunk {
             }
             next.content = content;
         }
+        if let Some(length) = change.cut {
+            let held = next.content.length;
+            if length > held {
+                let why = format!("cannot be cut to {length} bytes, it has {held}");
+                return Err(StoreError::OutOfRange { handle, why });
+            }
+            if length < held {
+                next.content = Extent { length, tail: self.prefix_checksum(shared, length)? };
+            }
+        }
         if let Some(window) = &change.window {
             next.window = window.clone();
         }
         next.place = change.place.unwrap_or(next.place);
         next.flags.sealed = change.sealed.unwrap_or(next.flags.sealed);
         next.flags.incomplete = change.incomplete.unwrap_or(next.flags.incomplete);
+        next.flags.durable |= change.durable;
         Ok(next)
-    }
-
-    /// Cuts the content to `length`; the block that is cut in two must be good.
-    pub(crate) fn truncate(&mut self, shared: &Shared, length: u32) -> StoreResult<()> {
-        let content = self.header.content;
-        if length > content.length {
-            let why = format!("cannot be cut to {length} bytes, it has {}", content.length);
-            return Err(StoreError::OutOfRange { handle: self.header.handle, why });
-        }
-        if length == content.length {
-            return Ok(());
-        }
-        let tail = self.prefix_checksum(shared, length)?;
-        let change = StateChange { content: Some(Extent { length, tail }), ..Default::default() };
-        self.set_state(shared, &change, false)
     }
 }

@@ -20,6 +20,9 @@ const PROGRESS: Millis = Millis(4_000);
 /// clients of every short burst; what is left is synced when the burst is over.
 const WRITEBACK: u64 = 1024 * 1024 * 1024;
 
+/// Longer than any file of a chunk.
+const WHOLE_FILE: u64 = 1 << 40;
+
 /// What the background pass knows of a chunk that is not clean.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Dirty {
@@ -77,19 +80,32 @@ impl Chunk {
     /// chunk is clean at the end.
     fn sync_to(&self, shared: &Shared, member: Membership, end: End) -> StoreResult<bool> {
         let _one_at_a_time = lock(&self.syncing);
-        let Some(snapshot) = self.snapshot(shared, member)? else { return Ok(true) };
+        let Some(snapshot) = self.snapshot(shared, member, end)? else { return Ok(true) };
         let result = self.flush(shared, &snapshot);
         self.finish(shared, member, &snapshot, result, end)
     }
 
     /// What is to be made durable; `None` when all is.
-    fn snapshot(&self, shared: &Shared, member: Membership) -> StoreResult<Option<Snapshot>> {
+    fn snapshot(
+        &self,
+        shared: &Shared,
+        member: Membership,
+        end: End,
+    ) -> StoreResult<Option<Snapshot>> {
         self.with(shared, member, |open| {
-            if open.failed {
+            if open.failed.is_some() {
                 return Err(StoreError::Failed(self.handle));
             }
+            if end == End::Durable {
+                if open.header.flags.suspect {
+                    // Durable is not the same as right.
+                    return Err(StoreError::Suspect(self.handle));
+                }
+                open.promise_durable(shared)?;
+            }
             let header = &open.header;
-            let done = header.flags.clean && !open.unsynced;
+            let marked = open.marked && end == End::Durable;
+            let done = header.flags.clean && !open.unsynced && !marked;
             Ok((!done).then(|| Snapshot {
                 file: Arc::clone(&open.file),
                 activity: open.activity(),
@@ -121,7 +137,8 @@ impl Chunk {
     ) -> StoreResult<bool> {
         self.with(shared, member, |open| {
             if !Arc::ptr_eq(&open.file, &snapshot.file) {
-                return Err(StoreError::UnknownChunk(self.handle)); // deleted meanwhile
+                // Deleted meanwhile; what is there under its name now is another one's to sync.
+                return Err(StoreError::UnknownChunk(self.handle));
             }
             if let Err(error) = result {
                 return Err(open.sync_failed(shared, error));
@@ -129,7 +146,7 @@ impl Chunk {
             let moved = open.activity() != snapshot.activity;
             open.unsynced = moved;
             if snapshot.suspect || open.header.flags.suspect {
-                // Durable is not the same as right: it stays suspect until someone compared it.
+                // It stays suspect until someone compared it.
                 lock(&shared.dirty).remove(&self.handle);
                 return Ok(false);
             }
@@ -138,10 +155,15 @@ impl Chunk {
                 next.synced = (snapshot.position, snapshot.content);
             }
             let clean = end == End::Clean && !moved;
-            next.flags.clean |= clean;
+            if clean {
+                next.flags.clean = true;
+                next.redo = None;
+            }
             open.put_header(shared, next)?;
             open.unsynced = moved;
+            open.marked = true;
             if clean {
+                open.drop_record();
                 lock(&shared.dirty).remove(&self.handle);
             }
             if end == End::Durable && moved {
@@ -156,12 +178,15 @@ impl Chunk {
     /// Starts to write back what was written since the last time.
     fn start_writeback(&self, shared: &Shared) -> StoreResult<()> {
         let range = lock(&self.open).as_mut().and_then(|open| {
-            let (from, to) = (open.written_back, open.written);
-            open.written_back = to.max(from);
+            let (from, to) = match std::mem::take(&mut open.rewritten) {
+                0 => (u64::from(open.written_back), u64::from(open.written)),
+                _ => (0, WHOLE_FILE),
+            };
+            open.written_back = open.written.max(open.written_back);
             (from < to).then(|| (Arc::clone(&open.file), from, to))
         });
         if let Some((file, from, to)) = range {
-            file.start_writeback(u64::from(from), u64::from(to - from))
+            file.start_writeback(from, to - from)
                 .map_err(|error| shared.disk_error("write back", self.handle, error))?;
         }
         Ok(())
@@ -191,7 +216,7 @@ pub(crate) fn background_pass(
         for handle in batch {
             match background_step(shared, *handle, open(*handle).as_deref(), now) {
                 Step::Due(end) => due.push((chunk(*handle), end)),
-                Step::Wait(bytes) => unwritten += u64::from(bytes),
+                Step::Wait(bytes) => unwritten += bytes,
             }
         }
         sync_batch(shared, member, due, &mut report);
@@ -239,11 +264,11 @@ fn sync_batch(
     }
     let mut snapshots = Vec::with_capacity(due.len());
     for (chunk, end) in due {
-        match chunk.snapshot(shared, member) {
+        match chunk.snapshot(shared, member, end) {
             Ok(Some(snapshot)) => {
                 // The disk gets the work of all before anyone waits for the work of one. If it
                 // cannot be started here, waiting for it tells.
-                let _ = snapshot.file.start_writeback(0, 1 << 40);
+                let _ = snapshot.file.start_writeback(0, WHOLE_FILE);
                 snapshots.push((chunk, snapshot, end));
             }
             Ok(None) => report.note(shared, chunk.handle, Ok(true)),
@@ -273,7 +298,7 @@ enum Step {
     /// A sync.
     Due(End),
     /// Nothing yet; it has so many bytes that were not written back.
-    Wait(u32),
+    Wait(u64),
 }
 
 /// Decides whether a chunk is to be synced now. One whose file was closed (`None`) has not changed
@@ -286,7 +311,10 @@ fn background_step(
 ) -> Step {
     let open = open.and_then(|chunk| {
         let open = lock(&chunk.open);
-        open.as_ref().map(|open| (open.activity(), open.written.saturating_sub(open.written_back)))
+        open.as_ref().map(|open| {
+            let behind = open.written.saturating_sub(open.written_back);
+            (open.activity(), u64::from(behind) + open.rewritten)
+        })
     });
     let unwritten = open.map_or(0, |(_, unwritten)| unwritten);
     let mut due = None;

@@ -355,12 +355,15 @@ impl Volume {
     }
 
     /// Applies a mutation, and returns the chunk's length after it. On return it survives a killed
-    /// process; power loss only after a sync.
+    /// process; power loss only after a sync. What it overwrites is old or new as a whole after a
+    /// kill at any moment; after power loss, too, of a chunk that was synced or marked
+    /// ([`super::Flags::durable`]).
     ///
     /// # Errors
     /// The replica is not in the state that the mutation assumes (version, serial, offset, sealed,
-    /// incomplete, suspect); it does not fit; the disk is full or fails. Then the chunk holds what
-    /// it held.
+    /// incomplete, suspect); it does not fit; a block that it would overwrite in part is damaged;
+    /// it does not match its checksums; the disk is full or fails. Then the chunk holds what it
+    /// held, unless the disk failed while bytes were overwritten: [`StoreError::Torn`].
     pub fn write(&self, handle: ChunkHandle, write: &Write<'_>) -> StoreResult<u32> {
         self.chunk(handle).write(&self.shared, self.member()?, write)
     }
@@ -453,7 +456,8 @@ impl Volume {
     /// # Errors
     /// The chunk is shorter; the block that is cut in two is damaged; the disk fails.
     pub fn truncate(&self, handle: ChunkHandle, length: u32) -> StoreResult<()> {
-        self.with(handle, |open| open.truncate(&self.shared, length))
+        let cut = StateChange { cut: Some(length), ..Default::default() };
+        self.set_state(handle, &cut, false)
     }
 
     /// Ends the chunk: it takes no more mutations at any version.

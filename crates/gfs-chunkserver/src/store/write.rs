@@ -1,76 +1,46 @@
-//! Changing a chunk's bytes: sequential writes, and blocks copied from another replica.
+//! Changing a chunk's bytes: mutations, and blocks copied from another replica.
 
 use super::chunk::{Chunk, Membership, OpenChunk, Shared, lock};
-use super::header::Extent;
+use super::header::{Extent, Position};
+use super::redo::RedoRecord;
+use super::sums::{Checksums, Cut, Part, Span, Wrong, checksums, spans, total};
 use super::{StoreError, StoreResult};
 use bytes::Bytes;
 use gfs_types::{BLOCK_SIZE, BlockSums, ClientId, Crc, OpSequence, Serial, Version};
 
-/// How a mutation relates to what the chunk holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum WriteKind {
-    /// Begins where the chunk ends.
-    Sequential,
-    /// Replaces bytes that the chunk holds. Refused in this version: it needs a redo record.
-    Overwrite,
-}
-
-/// One mutation in the order that the chunk's primary gave it.
+/// One mutation in the order that the chunk's primary gave it. Begins where the chunk ends or
+/// below: what it covers is overwritten, what reaches further makes the chunk longer.
 #[derive(Clone, Debug)]
 pub struct Write<'a> {
     /// The version under which it was ordered: what the replica is complete at, and promised.
     pub version: Version,
     /// Its serial: the one after the last applied.
     pub serial: Serial,
-    /// What it does.
-    pub kind: WriteKind,
     /// Where it begins, in bytes within the chunk.
     pub offset: u32,
-    /// The bytes.
-    pub pieces: &'a [Bytes],
-    /// Their checksums, cut at block borders. The receiver verified them; they are stored as they
-    /// are, so that damage in this process's memory is found by the next reader.
-    pub sums: &'a BlockSums,
+    /// Its parts, one behind the other.
+    pub parts: &'a [Part<'a>],
+    /// At what their checksums are cut.
+    pub cut: Cut,
     /// Whose it is and its number among that writer's, to be remembered for repeats.
     pub writer: Option<(ClientId, OpSequence)>,
 }
 
-fn total(pieces: &[Bytes]) -> u64 {
-    pieces.iter().map(|piece| piece.len() as u64).sum()
-}
-
-/// The checksums of the blocks that a write fills, and of the block it ends in.
-struct Checksums {
-    filled: Vec<Crc>,
-    tail: Crc,
-}
-
-/// Continues a block that holds `tail` (when `offset` lies inside one) with the parts of a write:
-/// no byte is read again.
-fn continue_blocks(mut tail: Crc, offset: u32, len: u32, sums: &BlockSums) -> Checksums {
-    let (mut at, mut left) = (offset, len);
-    let mut filled = Vec::with_capacity(sums.0.len());
-    for sum in &sums.0 {
-        let inside = at % BLOCK_SIZE;
-        let part = left.min(BLOCK_SIZE - inside);
-        let crc = if inside == 0 { *sum } else { tail.combine(*sum, part) };
-        at += part;
-        left -= part;
-        if at.is_multiple_of(BLOCK_SIZE) {
-            filled.push(crc);
-            tail = Crc(0);
-        } else {
-            tail = crc;
-        }
+impl Write<'_> {
+    fn len(&self) -> u64 {
+        self.parts.iter().map(|part| total(part.pieces)).sum()
     }
-    Checksums { filled, tail }
+
+    fn pieces(&self) -> Vec<Bytes> {
+        self.parts.iter().flat_map(|part| part.pieces.iter().cloned()).collect()
+    }
 }
 
 impl OpenChunk {
     fn check_write(&self, write: &Write<'_>) -> StoreResult<u32> {
         let header = &self.header;
         let handle = header.handle;
-        if self.failed {
+        if self.failed.is_some() {
             return Err(StoreError::Failed(handle));
         }
         if header.flags.incomplete {
@@ -96,74 +66,184 @@ impl OpenChunk {
                 write.serial, header.complete.serial
             )));
         }
-        if write.kind == WriteKind::Overwrite {
-            return Err(StoreError::OverwriteUnsupported(handle));
-        }
         let length = header.content.length;
-        if write.offset != length {
+        if write.offset > length {
             return Err(StoreError::WrongOffset { handle, offset: write.offset, length });
         }
-        self.check_range(write.offset, write.pieces, write.sums)
+        let len = self.check_range(write.offset, write.len())?;
+        if write.offset < length && len > self.layout.max_overwrite() {
+            let why = format!("cannot overwrite {len} bytes at once");
+            return Err(StoreError::OutOfRange { handle, why });
+        }
+        Ok(len)
     }
 
-    /// The length of `pieces`, if they fit the chunk and `sums` are as many as their parts.
-    fn check_range(&self, offset: u32, pieces: &[Bytes], sums: &BlockSums) -> StoreResult<u32> {
-        let len = total(pieces);
+    /// A length that fits the chunk from `offset` on.
+    fn check_range(&self, offset: u32, len: u64) -> StoreResult<u32> {
         let end = u64::from(offset) + len;
         if end > u64::from(self.layout.chunk_size()) {
             let why =
                 format!("bytes {offset}..{end} reach past {} bytes", self.layout.chunk_size());
             return Err(StoreError::OutOfRange { handle: self.header.handle, why });
         }
-        let len = len as u32;
-        let parts = BlockSums::parts(offset, len);
-        if sums.0.len() != parts as usize {
-            return Err(StoreError::Invalid(format!(
-                "{} checksums for {parts} parts",
-                sums.0.len()
-            )));
-        }
-        Ok(len)
+        Ok(len as u32)
     }
 
-    /// Writes data, then the checksums of the blocks it fills, from `first` on.
+    /// Writes data, then the checksums of the blocks that are whole with it.
     fn put_data(
         &mut self,
         shared: &Shared,
         offset: u32,
         pieces: &[Bytes],
-        filled: &[Crc],
+        whole: &[Crc],
     ) -> StoreResult<()> {
         let handle = self.header.handle;
-        let disk = |error| shared.disk_error("write", handle, error);
-        self.file.write_pieces(pieces, u64::from(offset)).map_err(disk)?;
+        self.file
+            .write_pieces(pieces, u64::from(offset))
+            .map_err(|error| shared.disk_error("write", handle, error))?;
         self.written = self.written.max(offset + total(pieces) as u32);
-        if !filled.is_empty() {
-            let first = offset / BLOCK_SIZE;
-            let bytes: Vec<u8> = filled.iter().flat_map(|sum| sum.0.to_le_bytes()).collect();
-            self.file.write_all(&bytes, self.layout.checksum(first)).map_err(disk)?;
-            for (entry, sum) in self.sums.iter_mut().skip(first as usize).zip(filled) {
-                *entry = *sum;
-            }
+        self.put_sums(shared, offset / BLOCK_SIZE, whole)
+    }
+
+    /// Writes the checksums of blocks from `first` on.
+    pub(super) fn put_sums(
+        &mut self,
+        shared: &Shared,
+        first: u32,
+        sums: &[Crc],
+    ) -> StoreResult<()> {
+        if sums.is_empty() {
+            return Ok(());
+        }
+        let bytes: Vec<u8> = sums.iter().flat_map(|sum| sum.0.to_le_bytes()).collect();
+        self.file
+            .write_all(&bytes, self.layout.checksum(first))
+            .map_err(|error| shared.disk_error("write", self.header.handle, error))?;
+        for (entry, sum) in self.sums.iter_mut().skip(first as usize).zip(sums) {
+            *entry = *sum;
         }
         Ok(())
     }
 
     pub(crate) fn write(&mut self, shared: &Shared, write: &Write<'_>) -> StoreResult<u32> {
         let len = self.check_write(write)?;
-        self.begin_change(shared)?;
-        let sums = continue_blocks(self.header.content.tail, write.offset, len, write.sums);
-        if len > 0 {
-            self.put_data(shared, write.offset, write.pieces, &sums.filled)?;
+        let handle = self.header.handle;
+        let spans = spans(write.offset, write.cut, write.parts).map_err(|wrong| match wrong {
+            Wrong::Count => StoreError::Invalid("not one checksum for each part".to_owned()),
+            Wrong::Value => StoreError::BadPayload(handle),
+        })?;
+        if write.offset < self.header.content.length && len > 0 {
+            self.overwrite(shared, write, len, &spans)?;
+        } else {
+            self.extend(shared, write, len, &spans)?;
         }
+        Ok(self.header.content.length)
+    }
+
+    /// Writes behind the content: until the header says so nobody looks there.
+    fn extend(
+        &mut self,
+        shared: &Shared,
+        write: &Write<'_>,
+        len: u32,
+        spans: &[Span],
+    ) -> StoreResult<()> {
+        self.begin_change(shared)?;
         let mut next = self.header.clone();
-        next.content = Extent { length: write.offset + len, tail: sums.tail };
+        if len > 0 {
+            let Checksums { whole, tail } =
+                checksums(write.offset, next.content.tail, spans, Span::default());
+            self.put_data(shared, write.offset, &write.pieces(), &whole)?;
+            next.content = Extent { length: write.offset + len, tail: tail.unwrap_or_default() };
+        }
         next.complete.serial = write.serial;
         if let Some((writer, sequence)) = write.writer {
             next.window.record(writer.0, sequence.0, write.offset);
         }
-        self.put_header(shared, next)?;
-        Ok(self.header.content.length)
+        self.put_header(shared, next)
+    }
+
+    /// Writes over the content: see [`super::redo`].
+    fn overwrite(
+        &mut self,
+        shared: &Shared,
+        write: &Write<'_>,
+        len: u32,
+        spans: &[Span],
+    ) -> StoreResult<()> {
+        let (offset, end) = (write.offset, write.offset + len);
+        let (before, behind) = self.edges(shared, offset, end)?;
+        let sums = checksums(offset, before, spans, behind);
+        let content = self.header.content;
+        let length = content.length.max(end);
+        // Where the mutation neither touches the last block nor makes a new one, that stays.
+        let tail = match sums.tail {
+            Some(tail) => tail,
+            None if length.is_multiple_of(BLOCK_SIZE) => Crc(0),
+            None => content.tail,
+        };
+        self.begin_change(shared)?;
+        let handle = self.header.handle;
+        // In a hole there may be no space: better known before than half-way.
+        self.file
+            .allocate(u64::from(offset), u64::from(len))
+            .map_err(|error| shared.disk_error("reserve", handle, error))?;
+        let record = RedoRecord {
+            generation: self.header.generation,
+            cluster: self.header.cluster,
+            handle,
+            position: Position { version: write.version, serial: write.serial },
+            writer: write.writer,
+            offset,
+            len,
+            content: Extent { length, tail },
+            sums: sums.whole,
+        };
+        let pieces = write.pieces();
+        let data = spans.iter().fold(Crc(0), |crc, span| crc.combine(span.crc, span.len));
+        let crc = self.put_record(shared, &record, &pieces, data)?;
+        let next = self.completed(&record, crc);
+        self.rewritten += 2 * u64::from(len);
+        self.put_data(shared, offset, &pieces, &record.sums)
+            .and_then(|()| self.put_header(shared, next))
+            .inspect_err(|_| self.torn(shared))?;
+        // What it left of its first and last block was verified.
+        self.no_longer_damaged(shared, offset / BLOCK_SIZE, BlockSums::parts(offset, len));
+        Ok(())
+    }
+
+    /// What an overwrite leaves of the first and the last block it touches: the checksum of the
+    /// bytes before it in the one, behind it in the other. The blocks are verified.
+    fn edges(&mut self, shared: &Shared, offset: u32, end: u32) -> StoreResult<(Crc, Span)> {
+        let length = self.header.content.length;
+        let last = (end - 1) / BLOCK_SIZE;
+        let inside = (offset % BLOCK_SIZE) as usize;
+        let last_end = length.min((last + 1) * BLOCK_SIZE);
+        let mut before = Crc(0);
+        if inside > 0 {
+            let block = self.verified_block(shared, offset / BLOCK_SIZE)?;
+            before = Crc::of(block.get(..inside).unwrap_or_default());
+            if offset / BLOCK_SIZE == last && end < last_end {
+                let behind = block.get((end % BLOCK_SIZE) as usize..).unwrap_or_default();
+                return Ok((before, Span::of(behind)));
+            }
+        }
+        if end >= last_end {
+            return Ok((before, Span::default()));
+        }
+        let block = self.verified_block(shared, last)?;
+        Ok((before, Span::of(block.get((end % BLOCK_SIZE) as usize..).unwrap_or_default())))
+    }
+
+    /// These blocks are as they should be.
+    fn no_longer_damaged(&self, shared: &Shared, first: u32, count: u32) {
+        let mut damage = lock(&shared.damage);
+        if let Some(blocks) = damage.get_mut(&self.header.handle) {
+            blocks.retain(|block| !(first..first + count).contains(block));
+            if blocks.is_empty() {
+                damage.remove(&self.header.handle);
+            }
+        }
     }
 
     /// Whether blocks may be replaced: while a clone or a version change is under way, or the
@@ -214,12 +294,18 @@ impl OpenChunk {
             handle,
             why: format!("there is no block {first}"),
         })?;
-        if self.failed {
+        if self.failed.is_some() {
             return Err(StoreError::Failed(handle));
         }
-        let len = self.check_range(offset, pieces, sums)?;
+        let len = self.check_range(offset, total(pieces))?;
+        let parts = BlockSums::parts(offset, len);
+        if sums.0.len() != parts as usize {
+            let why = format!("{} checksums for {parts} blocks", sums.0.len());
+            return Err(StoreError::Invalid(why));
+        }
         self.check_replace(shared, first, len, &sums.0)?;
         self.begin_change(shared)?;
+        self.outdate_record(shared)?;
         self.cuts += 1;
         let whole = (len / BLOCK_SIZE) as usize;
         self.put_data(shared, offset, pieces, sums.0.get(..whole).unwrap_or_default())?;
@@ -229,13 +315,7 @@ impl OpenChunk {
             *synced = Extent { length: offset, tail: Crc(0) };
         }
         self.written_back = self.written_back.min(offset);
-        let mut damage = lock(&shared.damage);
-        if let Some(blocks) = damage.get_mut(&handle) {
-            blocks.retain(|block| !(first..first + sums.0.len() as u32).contains(block));
-            if blocks.is_empty() {
-                damage.remove(&handle);
-            }
-        }
+        self.no_longer_damaged(shared, first, sums.0.len() as u32);
         Ok(())
     }
 }

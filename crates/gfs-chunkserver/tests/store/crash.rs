@@ -3,7 +3,7 @@
 use crate::rig::*;
 use gfs_chunkserver::files::FaultyFiles;
 use gfs_chunkserver::store::{
-    Extent, NewChunk, Position, ScanEntry, StateChange, StoreResult, Volume,
+    Cut, Extent, NewChunk, Position, ScanEntry, StateChange, StoreResult, Volume,
 };
 use gfs_types::{ChunkHandle, Millis, Serial, Version};
 use std::path::Path;
@@ -25,7 +25,11 @@ struct Model {
 #[derive(Clone, Copy, Debug)]
 enum Step {
     Create,
+    CreateZeros(usize),
     Append(usize),
+    /// A record, with the checksums of its own blocks.
+    Record(usize),
+    Overwrite(usize, usize),
     Truncate(usize),
     Promise,
     Complete,
@@ -73,6 +77,31 @@ const SCRIPT: &[Step] = &[
     Step::Delete,
 ];
 
+/// Several of these happen to one chunk of zeros.
+const OVERWRITES: &[Step] = &[
+    Step::CreateZeros(100_000),
+    Step::Overwrite(10, 20),
+    Step::Overwrite(0, 65_536),
+    Step::Record(70_000),
+    Step::Overwrite(65_500, 100),
+    Step::Overwrite(30_000, 150_000), // beyond the end
+    Step::Sync,                       // from here on records are synced
+    Step::Overwrite(131_000, 45_000),
+    Step::Close,
+    Step::Overwrite(65_536, 65_536),
+    Step::Append(1_000),
+    Step::Overwrite(65_536, 65_536),
+    Step::Truncate(100_000),
+    Step::Overwrite(99_999, 90_000),
+    Step::Promise,
+    Step::Complete,
+    Step::Overwrite(5, 131_072),
+    Step::Background(0),
+    Step::Background(2_500),
+    Step::Overwrite(1, 1),
+    Step::Seal,
+];
+
 impl Step {
     fn handle(self) -> ChunkHandle {
         match self {
@@ -97,6 +126,18 @@ impl Step {
                 after.bytes.extend(pattern(H, after.complete, at, len));
                 after.serial += 1;
             }
+            Self::Record(len) => {
+                let at = after.bytes.len();
+                after.bytes.extend(pattern(H, 50, at, len));
+                after.serial += 1;
+            }
+            Self::Overwrite(at, len) => {
+                let end = at + len;
+                after.bytes.resize(after.bytes.len().max(end), 0);
+                after.serial += 1;
+                after.bytes[at..end].copy_from_slice(&pattern(H, 100 + after.serial, at, len));
+            }
+            Self::CreateZeros(len) => after.bytes = vec![0; len],
             Self::Truncate(len) => after.bytes.truncate(len),
             Self::Promise => after.promised += 1,
             Self::Complete => {
@@ -130,6 +171,17 @@ impl Step {
                 let data = pattern(H, before.complete, before.bytes.len(), len);
                 append(volume, handle, &data).map(drop)
             }
+            Self::Record(len) => {
+                let at = before.unwrap().bytes.len();
+                write(volume, handle, at as u32, &pattern(H, 50, at, len), Cut::Mutation).map(drop)
+            }
+            Self::Overwrite(at, len) => {
+                let take = 101 + before.unwrap().serial;
+                write(volume, handle, at as u32, &pattern(H, take, at, len), Cut::Chunk).map(drop)
+            }
+            Self::CreateZeros(len) => {
+                volume.create(NewChunk { length: len as u32, ..new_chunk(handle) })
+            }
             Self::Truncate(len) => volume.truncate(handle, len as u32),
             Self::Promise => {
                 let promised = Some(Version(before.unwrap().promised + 1));
@@ -153,7 +205,8 @@ impl Step {
             Self::CreateClone => {
                 let place = new_chunk(handle).place;
                 let (promised, complete) = (Version(3), Version(0));
-                volume.create(NewChunk { handle, place, promised, complete, incomplete: true })
+                let new = new_chunk(handle);
+                volume.create(NewChunk { place, promised, complete, incomplete: true, ..new })
             }
             Self::FillClone => {
                 let bytes = clone_bytes();
@@ -198,13 +251,24 @@ fn found(volume: &Volume, handle: ChunkHandle) -> Option<Model> {
 
 #[test]
 fn a_kill_at_every_step_keeps_what_was_acknowledged() {
+    let kills = kill_at_every_step(SCRIPT);
+    assert!(kills > 60, "{kills} kills");
+}
+
+#[test]
+fn a_kill_at_every_step_of_an_overwrite_leaves_old_or_new() {
+    let kills = kill_at_every_step(OVERWRITES);
+    assert!(kills > 100, "{kills} kills");
+}
+
+fn kill_at_every_step(script: &[Step]) -> u64 {
     let mut kills = 0;
-    for (index, step) in SCRIPT.iter().enumerate() {
+    for (index, step) in script.iter().enumerate() {
         for kill in 1.. {
             let files = FaultyFiles::new(kill * 1000 + index as u64);
             let volume = open(&files, BOOT);
             let (mut chunk, mut clone) = (None, None);
-            for done in &SCRIPT[..index] {
+            for done in &script[..index] {
                 let model = if done.handle() == H { &mut chunk } else { &mut clone };
                 done.run(&volume, model.as_ref()).unwrap();
                 *model = done.expect(model.as_ref());
@@ -250,7 +314,7 @@ fn a_kill_at_every_step_keeps_what_was_acknowledged() {
             kills += 1;
         }
     }
-    assert!(kills > 60, "{kills} kills");
+    kills
 }
 
 #[test]

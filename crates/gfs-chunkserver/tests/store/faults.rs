@@ -3,7 +3,7 @@
 use crate::rig::*;
 use gfs_chunkserver::files::{Fault, FaultyFiles, Moment, OperationKind, Rule};
 use gfs_chunkserver::store::{
-    Extent, Position, StateChange, StoreError, StoreResult, Write, WriteKind,
+    Cut, Extent, NewChunk, Part, Position, StateChange, StoreError, StoreResult, Write,
 };
 use gfs_types::{BLOCK_SIZE, BlockSums, ChunkHandle, Crc, ErrorCode, Millis, Serial, Version};
 use std::sync::mpsc;
@@ -300,23 +300,29 @@ fn requests_that_do_not_fit_change_nothing() {
     append(&volume, H, b"abc").unwrap();
     let before = files.content(&path_of(H)).unwrap();
     let data = pieces(b"0123456789");
-    let write = |version, serial, kind, offset, sums: &BlockSums| {
+    let write = |version, serial, cut, offset, sums: &BlockSums| {
         let (version, serial) = (Version(version), Serial(serial));
-        let write = Write { version, serial, kind, offset, pieces: &data, sums, writer: None };
+        let parts = &[Part { pieces: &data, sums }];
+        let write = Write { version, serial, offset, parts, cut, writer: None };
         volume.write(H, &write).unwrap_err()
     };
-    use WriteKind::{Overwrite, Sequential};
     let sums = BlockSums::of(3, &data);
+    let zeros = |length, incomplete| {
+        let new = NewChunk { length, incomplete, ..new_chunk(ChunkHandle(2)) };
+        volume.create(new).unwrap_err()
+    };
     let cases = [
-        (write(2, 2, Sequential, 3, &sums), ErrorCode::StaleVersion),
-        (write(0, 2, Sequential, 3, &sums), ErrorCode::StaleVersion),
-        (write(1, 3, Sequential, 3, &sums), ErrorCode::InvalidArgument),
-        (write(1, 1, Sequential, 3, &sums), ErrorCode::InvalidArgument),
-        (write(1, 2, Overwrite, 0, &sums), ErrorCode::Unsupported),
-        (write(1, 2, Sequential, 0, &sums), ErrorCode::WrongOffset),
-        (write(1, 2, Sequential, 4, &sums), ErrorCode::WrongOffset),
-        (write(1, 2, Sequential, u32::MAX, &sums), ErrorCode::WrongOffset),
-        (write(1, 2, Sequential, 3, &BlockSums::default()), ErrorCode::InvalidArgument),
+        (write(2, 2, Cut::Chunk, 3, &sums), ErrorCode::StaleVersion),
+        (write(0, 2, Cut::Chunk, 3, &sums), ErrorCode::StaleVersion),
+        (write(1, 3, Cut::Chunk, 3, &sums), ErrorCode::InvalidArgument),
+        (write(1, 1, Cut::Chunk, 3, &sums), ErrorCode::InvalidArgument),
+        (write(1, 2, Cut::Chunk, CHUNK - 5, &sums), ErrorCode::WrongOffset),
+        (write(1, 2, Cut::Chunk, 4, &sums), ErrorCode::WrongOffset),
+        (write(1, 2, Cut::Chunk, u32::MAX, &sums), ErrorCode::WrongOffset),
+        (write(1, 2, Cut::Chunk, 3, &BlockSums::default()), ErrorCode::InvalidArgument),
+        (write(1, 2, Cut::Mutation, 1, &BlockSums::default()), ErrorCode::InvalidArgument),
+        (zeros(CHUNK + 1, false), ErrorCode::OutOfRange),
+        (zeros(1, true), ErrorCode::OutOfRange),
         (volume.read(H, u32::MAX, 1).unwrap_err(), ErrorCode::OutOfRange),
         (volume.truncate(H, 4).unwrap_err(), ErrorCode::OutOfRange),
         (volume.reserve(H, CHUNK + 1).unwrap_err(), ErrorCode::OutOfRange),

@@ -1,23 +1,27 @@
 //! Files that earlier releases wrote are read by this one.
 //!
-//! `fixtures/v2` is a volume with chunks of format version 2: its record, and two chunks. To add another
-//! version, run the ignored test below with the code that writes it; never rewrite an old one.
+//! `fixtures/v3` is a volume with chunks of format version 3: its record, and three chunks, one of
+//! them with a redo record. To add another version, run the ignored test below with the code that writes it; never rewrite an old one.
 
 use crate::rig::*;
-use gfs_chunkserver::files::OsFiles;
-use gfs_chunkserver::store::{BootId, Header, NewChunk, Slot, StateChange, Volume, VolumeOptions};
+use gfs_chunkserver::files::{ChunkFiles, OsFiles};
+use gfs_chunkserver::store::{
+    BootId, ChunkLayout, Cut, Header, NewChunk, RedoRecord, Slot, StateChange, Volume,
+    VolumeOptions,
+};
 use gfs_types::{
-    BLOCK_SIZE, ChunkHandle, ClusterId, CommitSequence, Epoch, Geometry, ServerNumber, ServerUuid,
-    Version, VolumeUuid,
+    BLOCK_SIZE, ChunkHandle, ClusterId, CommitSequence, Crc, Epoch, Geometry, ServerNumber,
+    ServerUuid, Version, VolumeUuid,
 };
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 const FIRST: ChunkHandle = ChunkHandle(0xfeed);
 const SECOND: ChunkHandle = ChunkHandle(0xbeef);
+const THIRD: ChunkHandle = ChunkHandle(0xcafe);
 
 fn fixture() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/v2")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/v3")
 }
 
 fn options() -> VolumeOptions {
@@ -51,25 +55,30 @@ fn write_fixture() {
         StateChange { incomplete: Some(true), sealed: Some(true), ..Default::default() },
     )
     .unwrap();
+    volume.create(NewChunk { length: 70_000, durable: true, ..new_chunk(THIRD) }).unwrap();
+    write(&volume, THIRD, 60_000, &b"third ".repeat(1_500), Cut::Mutation).unwrap();
 }
 
 #[test]
-fn version_2_is_read() {
+fn version_3_is_read() {
     let copy = tempfile::tempdir().unwrap();
     for shard in 0..256 {
         std::fs::create_dir_all(copy.path().join(format!("chunks/{shard:02x}"))).unwrap();
     }
     std::fs::create_dir(copy.path().join("quarantine")).unwrap();
-    for file in
-        ["gfs-volume", "chunks/ed/000000000000feed.chunk", "chunks/ef/000000000000beef.chunk"]
-    {
+    for file in [
+        "gfs-volume",
+        "chunks/ed/000000000000feed.chunk",
+        "chunks/ef/000000000000beef.chunk",
+        "chunks/fe/000000000000cafe.chunk",
+    ] {
         std::fs::copy(fixture().join(file), copy.path().join(file)).unwrap();
     }
     let volume = Volume::open(Arc::new(OsFiles), copy.path(), options()).unwrap();
     let record = volume.record();
     assert_eq!((record.number, record.epoch.0, record.sequence.0), (ServerNumber(5), 11, 1_234));
     assert_eq!(record.server, options().new_server);
-    assert_eq!(volume.scan(1).unwrap().entries.len(), 2);
+    assert_eq!(volume.scan(1).unwrap().entries.len(), 3);
 
     let state = volume.state(FIRST).unwrap();
     assert!(state.flags.clean && !state.flags.suspect);
@@ -88,8 +97,27 @@ fn version_2_is_read() {
     assert_eq!((state.promised.0, state.complete.version.0), (4, 1));
     assert!(state.flags.incomplete && state.flags.sealed && !state.flags.clean);
 
+    let state = volume.state(THIRD).unwrap();
+    assert!(state.flags.durable && !state.flags.clean && !state.flags.suspect);
+    assert_eq!((state.synced.0, state.synced.1), (state.complete, state.content));
+    let expected = [vec![0; 60_000], b"third ".repeat(1_500), vec![0; 1_000]].concat();
+    assert_eq!(read_all(&volume, THIRD).unwrap(), expected);
+    let path = fixture().join("chunks/fe/000000000000cafe.chunk");
+    let layout = ChunkLayout::new(options().geometry);
+    let file = OsFiles.open(&path).unwrap();
+    let (record, crc) = RedoRecord::read(&*file, layout).unwrap().unwrap();
+    assert!(record.is_intact(crc, &*file, layout).unwrap());
+    assert_eq!((record.offset, record.len, record.position), (60_000, 9_000, state.complete));
+    assert_eq!((record.sums, record.content), (vec![Crc::of(&expected[..BLOCK])], state.content));
+    let data = Crc::of(&b"third ".repeat(1_500));
+    let again = RedoRecord::read(&*file, layout).unwrap().unwrap().0.encode(data);
+    assert_eq!(again.1, crc);
+    assert!(std::fs::read(&path).unwrap()[layout.redo() as usize..].starts_with(&again.0));
+
     // Byte for byte: what this release writes is what that one wrote.
-    for file in ["ed/000000000000feed.chunk", "ef/000000000000beef.chunk"] {
+    for file in
+        ["ed/000000000000feed.chunk", "ef/000000000000beef.chunk", "fe/000000000000cafe.chunk"]
+    {
         let bytes = std::fs::read(fixture().join("chunks").join(file)).unwrap();
         for slot in bytes[2 * BLOCK..2 * BLOCK + 8192].chunks(4096) {
             let Slot::Valid { header, .. } = Header::decode(slot) else { panic!("{file}") };

@@ -2,13 +2,15 @@
 
 use crate::rig::*;
 use gfs_chunkserver::files::FaultyFiles;
-use gfs_chunkserver::store::{Position, StateChange};
+use gfs_chunkserver::store::{Cut, NewChunk, Position, StateChange};
 use gfs_types::{BlockSums, Crc, Millis, Serial, Version};
 use proptest::prelude::*;
 
 #[derive(Clone, Debug)]
 enum Call {
     Append(usize),
+    /// At an offset by its share of the content, with checksums of the chunk's or its own blocks.
+    Write(u32, usize, bool),
     Read(u32, u32),
     Truncate(u32),
     NewVersion,
@@ -25,6 +27,8 @@ fn call() -> impl Strategy<Value = Call> {
     prop_oneof![
         6 => (0usize..100_000).prop_map(Call::Append),
         3 => (0usize..300).prop_map(Call::Append),
+        5 => (any::<u32>(), 0usize..100_000, any::<bool>()).prop_map(|(at, len, own)| Call::Write(at, len, own)),
+        5 => (any::<u32>(), 1usize..300, any::<bool>()).prop_map(|(at, len, own)| Call::Write(at, len, own)),
         6 => (0..=CHUNK, 0..=CHUNK).prop_map(|(at, len)| Call::Read(at, len)),
         1 => (0..=CHUNK).prop_map(Call::Truncate),
         1 => Just(Call::NewVersion),
@@ -42,11 +46,14 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
 
     #[test]
-    fn the_store_is_a_vector_of_bytes(calls in proptest::collection::vec(call(), 1..60), seed in any::<u64>()) {
+    fn the_store_is_a_vector_of_bytes(
+        calls in proptest::collection::vec(call(), 1..60), seed: u64, zeros in 0..CHUNK, begins_with_zeros: bool,
+    ) {
         let files = FaultyFiles::new(seed);
         let mut volume = open(&files, BOOT);
-        volume.create(new_chunk(H)).unwrap();
-        let mut bytes: Vec<u8> = Vec::new();
+        let length = if begins_with_zeros { zeros } else { 0 };
+        volume.create(NewChunk { length, ..new_chunk(H) }).unwrap();
+        let mut bytes = vec![0; length as usize];
         let (mut version, mut serial, mut now) = (1, 0, 0);
         for (take, call) in calls.into_iter().enumerate() {
             match call {
@@ -59,6 +66,22 @@ proptest! {
                         bytes.extend(data);
                         serial += 1;
                         prop_assert_eq!(result.unwrap() as usize, bytes.len());
+                    }
+                }
+                Call::Write(at, len, own) => {
+                    let at = (u64::from(at) * (bytes.len() as u64 + 1) >> 32) as usize;
+                    let cut = if own { Cut::Mutation } else { Cut::Chunk };
+                    let data = pattern(H, take as u64, at, len);
+                    let result = write(&volume, H, at as u32, &data, cut);
+                    let end = at + len;
+                    if end > CHUNK as usize {
+                        prop_assert!(result.is_err());
+                    } else {
+                        bytes.resize(bytes.len().max(end), 0);
+                        bytes[at..end].copy_from_slice(&data);
+                        serial += 1;
+                        prop_assert_eq!(result.unwrap() as usize, bytes.len());
+                        prop_assert_eq!(volume.window(H).unwrap().offset(9, serial), Some(at as u32));
                     }
                 }
                 Call::Read(at, len) => {

@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use gfs_chunkserver::files::{ChunkFiles, FaultyFiles};
 use gfs_chunkserver::store::{
-    BootId, NewChunk, Place, StateChange, StoreError, StoreResult, Volume, VolumeOptions, Write,
-    WriteKind,
+    BootId, Cut, NewChunk, Part, Place, StateChange, StoreError, StoreResult, Volume,
+    VolumeOptions, Write,
 };
 use gfs_types::{
     BLOCK_SIZE, BlockSums, ChunkHandle, ClientId, ClusterId, Geometry, InodeId, OpSequence,
@@ -66,21 +66,43 @@ pub(crate) fn pieces(data: &[u8]) -> Vec<Bytes> {
 
 pub(crate) fn new_chunk(handle: ChunkHandle) -> NewChunk {
     let place = Place { inode: InodeId(7), index: 2, chunk_start: 1 << 30, goal: 3 };
-    NewChunk { handle, place, promised: Version(1), complete: Version(1), incomplete: false }
+    let (promised, complete) = (Version(1), Version(1));
+    NewChunk { handle, place, promised, complete, incomplete: false, length: 0, durable: false }
 }
 
-/// The next mutation in order: appends `data`.
+/// The next mutation in order: writes `data` behind the end.
 pub(crate) fn append(volume: &Volume, handle: ChunkHandle, data: &[u8]) -> StoreResult<u32> {
+    let offset = volume.state(handle)?.content.length;
+    write(volume, handle, offset, data, Cut::Chunk)
+}
+
+/// The next mutation in order, in parts of at most 3 blocks.
+pub(crate) fn write(
+    volume: &Volume,
+    handle: ChunkHandle,
+    offset: u32,
+    data: &[u8],
+    cut: Cut,
+) -> StoreResult<u32> {
     let state = volume.state(handle)?;
-    let (offset, pieces) = (state.content.length, pieces(data));
+    let mut place = if cut == Cut::Chunk { offset } else { 0 };
+    let parts: Vec<(Vec<Bytes>, BlockSums)> = data
+        .chunks(3 * BLOCK)
+        .map(|part| {
+            let pieces = pieces(part);
+            let sums = BlockSums::of(place, &pieces);
+            place += part.len() as u32;
+            (pieces, sums)
+        })
+        .collect();
+    let parts: Vec<Part<'_>> = parts.iter().map(|(pieces, sums)| Part { pieces, sums }).collect();
     let serial = state.complete.serial.next();
     let write = Write {
         version: state.complete.version,
         serial,
-        kind: WriteKind::Sequential,
         offset,
-        pieces: &pieces,
-        sums: &BlockSums::of(offset, &pieces),
+        parts: &parts,
+        cut,
         writer: Some((ClientId(9), OpSequence(serial.0))),
     };
     volume.write(handle, &write)

@@ -2,6 +2,7 @@
 
 mod death;
 mod disk;
+mod records;
 mod rot;
 mod successor;
 mod trash;
@@ -80,6 +81,7 @@ async fn play(stage: &mut Stage<'_>) -> anyhow::Result<()> {
     bounded("the removed tree", trash::play(stage)).await?;
     bounded("the killed master", successor::play(stage)).await?;
     bounded("the failed disk", disk::play(stage)).await?;
+    bounded("the appended records", records::play(stage)).await?;
     let deaths = stage.watch.false_deaths();
     for death in &deaths {
         stage.screen.say(&format!("it ran, and yet: {death}"));

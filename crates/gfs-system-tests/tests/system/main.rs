@@ -1,5 +1,6 @@
 //! Tests of the whole over real processes.
 
+mod append;
 mod balance;
 mod basics;
 mod busy;
@@ -9,6 +10,7 @@ mod deaths;
 mod drain;
 mod full_disk;
 mod master;
+mod overwrite;
 mod refusals;
 mod rollback;
 mod too_few;

@@ -1,5 +1,6 @@
 //! One file a kind of verb.
 
+mod append;
 mod balance;
 mod cluster;
 mod drain;
@@ -31,6 +32,11 @@ pub(crate) async fn run(flags: Flags) -> anyhow::Result<u8> {
         Verb::Get(verb) => transfers::get(&client, verb, quiet).await?,
         Verb::Cat(verb) => transfers::cat(&client, &verb).await?,
         Verb::Setrep(verb) => setrep::setrep(&client, &verb, quiet, format).await?,
+        Verb::Tail(verb) => transfers::tail(&client, &verb).await?,
+        Verb::Append(verb) => append::append(&client, verb, format, quiet).await?,
+        Verb::Truncate(verb) => {
+            client.truncate(&verb.path, verb.length).await?;
+        }
         Verb::Locate(verb) => cluster::locate(&client, &verb, format).await?,
         Verb::Status => cluster::status(&client, format).await?,
         Verb::EndRollback(verb) => cluster::end_rollback(&client, &verb, format).await?,

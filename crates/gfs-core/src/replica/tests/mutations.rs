@@ -196,7 +196,10 @@ fn hostile_mutations_end_their_stream_only() {
         // Not cut at a block.
         (vec![part(1, 0, 100, true, false)], ErrorCode::InvalidArgument),
         // A gap, an overlap, another mind about appending, another mutation in the middle.
-        (vec![part(1, 0, b, true, false), part(1, b + 1, 5, false, false)], ErrorCode::InvalidArgument),
+        (
+            vec![part(1, 0, b, true, false), part(1, b + 1, 5, false, false)],
+            ErrorCode::InvalidArgument,
+        ),
         (vec![part(1, 0, b, true, false), part(1, 0, b, true, false)], ErrorCode::InvalidArgument),
         (vec![part(1, 0, b, true, true), part(1, b, b, false, false)], ErrorCode::InvalidArgument),
         (vec![part(1, 0, b, true, false), part(2, b, b, false, false)], ErrorCode::InvalidArgument),

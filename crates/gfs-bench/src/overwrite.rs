@@ -49,7 +49,7 @@ pub(crate) async fn random(bench: &Bench, rows: &mut Vec<Row>) -> anyhow::Result
                         count += 1;
                     }
                 }
-                gfs_client::Result::Ok(count)
+                Ok::<_, gfs_client::Error>(count)
             }));
         }
         let mut count = 0;

@@ -228,7 +228,12 @@ impl Volumes {
                 ),
             }
         }
-        Ok(Self { bays, record: Mutex::new(record), homes: RwLock::default() })
+        Ok(Self {
+            bays,
+            record: Mutex::new(record),
+            homes: RwLock::default(),
+            forgetful: AtomicBool::new(false),
+        })
     }
 }
 

@@ -178,7 +178,7 @@ async fn a_volume_that_goes_takes_its_replicas_along_and_brings_back_what_is_not
     assert_eq!(code(&read(&rig, 1, A, 1, 0, 1).await.unwrap_err()), ErrorCode::UnknownChunk);
     // It is made anew on the other volume, at a later version.
     rig.master.grant(A, 1, &[1], 0).await;
-    let prepare = pb::Prepare { version: 1, next: 2, cut: None };
+    let prepare = pb::Prepare { version: 1, next: 2 };
     rig.master.done(1, A, Body::Prepare(prepare)).await;
     rig.master.grant(A, 2, &[1], 0).await;
     let mut push = Push::open(&rig, A, 2, 9, &[1]).await;

@@ -5,8 +5,7 @@
 //! leaves bytes beyond the length that the header says, which nobody may take for content.
 
 use bytes::Bytes;
-use gfs_core::replica::{CopyOutcome, DiskOp, Header, Identity, Remember};
-use gfs_proto::v1 as pb;
+use gfs_core::replica::{CopyOutcome, DiskOp, Header, Identity, Part, Remember};
 use gfs_types::{BLOCK_SIZE, Crc};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -104,24 +103,59 @@ impl Stored {
         }
     }
 
-    fn write(&mut self, slice: &pb::Slice, serial: u64, writer: u64, payload: &[u8]) {
+    /// Writes a mutation: over bytes of the content, behind them, or both.
+    fn write(&mut self, offset: u32, parts: &[Part<Bytes>]) -> Result<(), String> {
+        let old = self.header.length;
+        let end = offset + parts.iter().map(|part| part.length).sum::<u32>();
+        let blocks = offset / BLOCK_SIZE..end.div_ceil(BLOCK_SIZE);
         // What the length does not cover is no content: the checksum of the tail is made of the
         // bytes below the old length, which must match their own, and of the new ones.
-        let old = self.header.length;
         let tail = old / BLOCK_SIZE;
         let sound = old.is_multiple_of(BLOCK_SIZE) || self.is_sound(tail);
-        self.put(slice.offset, payload);
-        let end = slice.offset + slice.length;
-        for block in slice.offset / BLOCK_SIZE..end.div_ceil(BLOCK_SIZE) {
-            self.sum_up_to(block, Self::bytes_of(block, end));
+        for block in blocks.clone() {
+            let start = block * BLOCK_SIZE;
+            let kept = start + Self::bytes_of(block, old);
+            let replaced = offset <= start && kept <= end;
+            if offset < kept && !replaced && !self.is_sound(block) {
+                return Err(format!("block {block} does not match its checksum"));
+            }
         }
-        if !sound && let Some(sum) = self.sums.get_mut(tail as usize) {
+        let mut at = offset;
+        for part in parts {
+            self.put(at, &part.payload);
+            at += part.length;
+        }
+        let length = old.max(end);
+        for block in blocks {
+            self.sum_up_to(block, Self::bytes_of(block, length));
+        }
+        if !sound
+            && offset >= old
+            && let Some(sum) = self.sums.get_mut(tail as usize)
+        {
             // A damaged block stays one.
             sum.crc ^= 1;
         }
-        self.header.length = self.header.length.max(end);
-        self.header.serial = serial;
-        self.header.window.record(writer, slice.sequence, slice.offset);
+        self.header.length = length;
+        Ok(())
+    }
+
+    /// Drops what is behind this length.
+    fn cut(&mut self, length: u32) -> Result<(), String> {
+        if length >= self.header.length {
+            return Ok(());
+        }
+        let tail = length / BLOCK_SIZE;
+        if !length.is_multiple_of(BLOCK_SIZE) && !self.is_sound(tail) {
+            return Err(format!("block {tail} does not match its checksum"));
+        }
+        self.header.length = length;
+        self.data.truncate(length as usize);
+        self.sums.truncate(self.blocks() as usize);
+        if !length.is_multiple_of(BLOCK_SIZE) {
+            self.sum_up_to(tail, Self::bytes_of(tail, length));
+        }
+        Ok(())
     }
 
     /// Writes blocks of another replica in place.
@@ -155,12 +189,20 @@ pub struct Disk {
 
 impl Disk {
     /// Carries out an operation.
-    pub fn apply(&mut self, handle: u64, op: &DiskOp<Bytes>) {
+    ///
+    /// # Errors
+    /// When bytes that are to be kept beside new ones in their block, or below a cut, do not match
+    /// their checksum: nothing is done.
+    pub fn apply(&mut self, handle: u64, op: &DiskOp<Bytes>) -> Result<(), String> {
         match op {
-            DiskOp::Create { identity, version } => {
-                let header = Header { promised: *version, complete: *version, ..Header::default() };
-                let stored =
-                    Stored { identity: *identity, header, data: Vec::new(), sums: Vec::new() };
+            DiskOp::Create { identity, version, length } => {
+                let (promised, complete) = (*version, *version);
+                let header = Header { promised, complete, length: *length, ..Header::default() };
+                let data = vec![0; *length as usize];
+                let mut stored = Stored { identity: *identity, header, data, sums: Vec::new() };
+                for block in 0..stored.blocks() {
+                    stored.sum_up_to(block, Stored::bytes_of(block, *length));
+                }
                 self.chunks.insert(handle, stored);
             }
             DiskOp::Delete => {
@@ -168,31 +210,43 @@ impl Disk {
             }
             op => {
                 if let Some(stored) = self.chunks.get_mut(&handle) {
-                    change(stored, op);
+                    return change(stored, op);
                 }
             }
         }
+        Ok(())
     }
 
     /// What a kill in the middle of an operation leaves: bytes that do not count.
     pub fn tear(&mut self, handle: u64, op: &DiskOp<Bytes>, written: usize) {
-        if let (DiskOp::Write { slice, payload, .. }, Some(stored)) =
-            (op, self.chunks.get_mut(&handle))
-            && slice.offset >= stored.header.length
-        {
-            stored.put(slice.offset, payload.get(..written).unwrap_or(payload));
+        let (DiskOp::Write { offset, parts, .. }, Some(stored)) = (op, self.chunks.get_mut(&handle))
+        else {
+            return;
+        };
+        // Below the length the redo record sees to it that nothing is torn.
+        let (mut at, mut left) = (*offset, written);
+        for part in parts {
+            let bytes = part.payload.get(..left).unwrap_or(&part.payload);
+            let known = stored.header.length.saturating_sub(at).min(bytes.len() as u32);
+            stored.put(at + known, bytes.get(known as usize..).unwrap_or_default());
+            at += part.length;
+            left = left.saturating_sub(part.length as usize);
         }
     }
 }
 
-fn change(stored: &mut Stored, op: &DiskOp<Bytes>) {
+fn change(stored: &mut Stored, op: &DiskOp<Bytes>) -> Result<(), String> {
     let header = &mut stored.header;
     match op {
-        DiskOp::Write { serial, writer, slice, payload, .. } => {
-            stored.write(slice, *serial, *writer, payload);
+        DiskOp::Write { serial, writer, sequence, offset, parts, .. } => {
+            stored.write(*offset, parts)?;
+            stored.header.serial = *serial;
+            stored.header.window.record(*writer, *sequence, *offset);
         }
         DiskOp::Promise { next } => header.promised = *next,
-        DiskOp::Complete { version, sealed } => {
+        DiskOp::Complete { version, sealed, length } => {
+            stored.cut(*length)?;
+            let header = &mut stored.header;
             header.promised = *version;
             header.complete = *version;
             header.serial = 0;
@@ -214,8 +268,9 @@ fn change(stored: &mut Stored, op: &DiskOp<Bytes>) {
                 stored.sum_up_to(last, Stored::bytes_of(last, *length));
             }
         }
-        DiskOp::Create { .. } | DiskOp::Delete => {}
+        DiskOp::Flush | DiskOp::Create { .. } | DiskOp::Delete => {}
     }
+    Ok(())
 }
 
 impl Stored {

@@ -5,9 +5,13 @@ use crate::context::{Context, Timer};
 use crate::network::StreamId;
 use crate::wire::Wire;
 use bytes::Bytes;
-use gfs_core::replica::{CommandId, DiskOp, Event, Output, Replica, digest};
+use gfs_core::replica::{CommandId, DiskOp, Event, Output, Part, Replica, digest};
 use gfs_proto::v1 as pb;
 use gfs_types::ErrorCode;
+
+fn length_of(parts: &[Part<Bytes>]) -> u64 {
+    parts.iter().map(|part| u64::from(part.length)).sum()
+}
 
 impl Server {
     /// Feeds a replica an event and carries out what comes of it.
@@ -61,12 +65,17 @@ impl Server {
                 let body = Some(pb::notice::Body::Unreachable(unreachable));
                 self.notice(ctx, pb::Notice { handle, body });
             }
+            Output::WriterVanished { version, writer, length } => {
+                let vanished = pb::WriterVanished { version, writer, length };
+                let body = Some(pb::notice::Body::WriterVanished(vanished));
+                self.notice(ctx, pb::Notice { handle, body });
+            }
         }
     }
 
     fn begin_disk(&mut self, ctx: &mut Context, handle: u64, op: DiskOp<Bytes>) {
         let weight = match &op {
-            DiskOp::Write { payload, .. } => payload.len() as u64 / 500,
+            DiskOp::Write { parts, .. } => length_of(parts) / 500,
             _ => 0,
         };
         let mut delay = ctx.dice.range(self.manners.delay.0, self.manners.delay.1 + 1) + weight;
@@ -84,16 +93,18 @@ impl Server {
             self.disk.tear(handle, &op, ctx.dice.range(0, 1 << 18) as usize);
             Err(failure(ErrorCode::DiskError, "the disk failed"))
         } else {
-            self.disk.apply(handle, &op);
-            Ok(())
+            self.disk.apply(handle, &op).map_err(|why| failure(ErrorCode::Corrupt, why))
         };
+        if result.as_ref().is_err_and(|error| error.error_code() == ErrorCode::Corrupt) {
+            self.tell_damage(ctx, handle);
+        }
         match &op {
-            DiskOp::Write { serial, slice, .. } => ctx.note(
+            DiskOp::Write { serial, offset, parts, .. } => ctx.note(
                 self.me(),
                 format_args!(
                     "wrote {handle} serial {serial} at {}+{} {}",
-                    slice.offset,
-                    slice.length,
+                    offset,
+                    length_of(parts),
                     result.is_ok()
                 ),
             ),

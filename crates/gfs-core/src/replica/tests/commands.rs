@@ -70,7 +70,7 @@ fn a_grant_needs_the_promise_and_the_agreed_length() {
     let out = one.command(Body::Grant(grant(2, &[1], 3)));
     assert!(matches!(
         out.as_slice(),
-        [Output::Disk(DiskOp::Complete { version: 2, sealed: false })]
+        [Output::Disk(DiskOp::Complete { version: 2, sealed: false, length: 3 })]
     ));
     assert_eq!(done(&one.disk(Ok(()))), Some(Ok(())));
     let header = one.replica.header().unwrap();

@@ -302,6 +302,8 @@ fn a_role_alone_needs_no_ticks() {
     assert!(one.replica.is_active());
     one.step(Event::Closed { stream: StreamId(1) });
     assert!(one.replica.primary_at().is_some() && !one.replica.is_active());
+    assert!(one.replica.needs_ticks(), "the writer may be gone");
+    assert!(!one.wait(60_100).is_empty() && !one.replica.needs_ticks());
 }
 
 #[test]
@@ -456,10 +458,10 @@ fn reads_stop_at_what_is_confirmed() {
     one.push(1, apply(1, 9, 1));
     one.disk(Ok(()));
     assert_eq!(one.replica.read(1, 0, 3), ReadVerdict::AskPrimary(member(1)));
-    one.step(Event::Confirmed { version: 1, length: 2 });
+    one.step(Event::Confirmed { version: 1, length: 2, serial: 0 });
     assert_eq!(one.replica.read(1, 0, 2), serve(2, 2));
     assert_eq!(one.replica.read(1, 1, 2), ReadVerdict::AskPrimary(member(1)));
-    one.step(Event::Confirmed { version: 1, length: 9 });
+    one.step(Event::Confirmed { version: 1, length: 9, serial: 0 });
     assert_eq!(one.replica.read(1, 1, 9), serve(2, 3));
     assert_eq!(one.replica.read(1, u32::MAX, u32::MAX), serve(0, 3));
     assert!(matches!(one.replica.read(2, 0, 1), ReadVerdict::Refuse(e) if e.actual == 1));

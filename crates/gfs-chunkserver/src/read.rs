@@ -71,10 +71,12 @@ async fn judge(
         ReadVerdict::AskPrimary(primary) => primary,
     };
     let asked = timeout(ASK_PRIMARY, ask_primary(node, &primary, request)).await;
-    let (length, serial) = asked.unwrap_or_else(|_| Err("it does not answer".to_owned())).map_err(|why| {
-        let text = format!("the primary, chunkserver {}, cannot be asked: {why}", primary.server);
-        error(ErrorCode::Fenced, text)
-    })?;
+    let (length, serial) =
+        asked.unwrap_or_else(|_| Err("it does not answer".to_owned())).map_err(|why| {
+            let text =
+                format!("the primary, chunkserver {}, cannot be asked: {why}", primary.server);
+            error(ErrorCode::Fenced, text)
+        })?;
     node.step(chunk, Event::Confirmed { version: request.version, length, serial });
     // What the primary has not acknowledged does not count yet.
     let known = length.saturating_sub(request.offset).min(request.length);
@@ -102,7 +104,11 @@ async fn ask_primary(
     let mut client = pb::rpc::data_client::DataClient::new(peer.control());
     let answer = client.confirmed(question).await.map_err(|status| status.message().to_owned())?;
     let answer = answer.into_inner();
-    if answer.primary { Ok((answer.length, answer.serial)) } else { Err("it is not the primary".to_owned()) }
+    if answer.primary {
+        Ok((answer.length, answer.serial))
+    } else {
+        Err("it is not the primary".to_owned())
+    }
 }
 
 type Piece = JoinHandle<Result<ChunkRead, pb::ErrorDetail>>;

@@ -219,7 +219,8 @@ impl Disk {
 
     /// What a kill in the middle of an operation leaves: bytes that do not count.
     pub fn tear(&mut self, handle: u64, op: &DiskOp<Bytes>, written: usize) {
-        let (DiskOp::Write { offset, parts, .. }, Some(stored)) = (op, self.chunks.get_mut(&handle))
+        let (DiskOp::Write { offset, parts, .. }, Some(stored)) =
+            (op, self.chunks.get_mut(&handle))
         else {
             return;
         };

@@ -76,7 +76,8 @@ impl<P: Clone> Replica<P> {
         }
         // One more writer makes every member forget the one that is silent for longest.
         let window = &primary.window;
-        if window.of(writer).is_none() && window.oldest().is_some_and(|oldest| self.is_live(oldest)) {
+        if window.of(writer).is_none() && window.oldest().is_some_and(|oldest| self.is_live(oldest))
+        {
             return Err(self.no_room());
         }
         Ok(Some(offset))

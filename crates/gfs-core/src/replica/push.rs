@@ -4,8 +4,8 @@
 use super::mutation::Mutation;
 use super::stream::{Finish, Phase, Stream};
 use super::{
-    Event, FLUSH_LIMIT, GRANT_WAIT, MAX_HELD, OPEN_LIMIT, Output, Outputs, PROGRESS_LIMIT, PushBody, Replica,
-    ReplyBody, StreamId, WINDOW_DEPTH, failure,
+    Event, FLUSH_LIMIT, GRANT_WAIT, MAX_HELD, OPEN_LIMIT, Output, Outputs, PROGRESS_LIMIT,
+    PushBody, Replica, ReplyBody, StreamId, WINDOW_DEPTH, failure,
 };
 use crate::mistakes::Mistake;
 use gfs_proto::v1 as pb;

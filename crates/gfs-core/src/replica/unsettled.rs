@@ -66,7 +66,9 @@ mod tests {
         unsettled.overwritten(3, 10, 20);
         unsettled.overwritten(5, 15, 30);
         unsettled.overwritten(6, 40, 40);
-        let touched = |u: &Unsettled| [(0, 10), (10, 11), (19, 25), (29, 40), (30, 50)].map(|(a, b)| u.touches(a, b));
+        let touched = |u: &Unsettled| {
+            [(0, 10), (10, 11), (19, 25), (29, 40), (30, 50)].map(|(a, b)| u.touches(a, b))
+        };
         assert_eq!(touched(&unsettled), [false, true, true, true, false]);
         unsettled.settle(4);
         assert_eq!(touched(&unsettled), [false, false, true, true, false]);

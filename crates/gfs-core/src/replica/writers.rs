@@ -126,9 +126,6 @@ impl<P: Clone> Replica<P> {
     }
 }
 
-fn has_stream<P>(
-    streams: &BTreeMap<super::StreamId, Stream<P>>,
-    writer: u64,
-) -> bool {
+fn has_stream<P>(streams: &BTreeMap<super::StreamId, Stream<P>>, writer: u64) -> bool {
     streams.values().any(|stream| stream.writer == writer)
 }

@@ -186,7 +186,10 @@ impl Cluster {
         let chunk_size = BLOCK_SIZE * if planned || dice.roll(2) == 0 { 256 } else { 64 };
         let nodes = (0..SERVERS)
             .map(|node| Node {
-                replica: Replica::absent(Settings { mistakes, chunk_size, ..settings(server(node)) }, 5),
+                replica: Replica::absent(
+                    Settings { mistakes, chunk_size, ..settings(server(node)) },
+                    5,
+                ),
                 disk: Disk::default(),
                 op: None,
                 source: 0,

@@ -36,7 +36,8 @@ impl Cluster {
                     self.check_places(disk, w, opened.sequence, &opened.offsets)?;
                 }
             }
-            ReplyBody::Flushed(flushed) => {
+            // On the stream that it has, not on one that it gave up.
+            ReplyBody::Flushed(flushed) if self.writers[w].link == Some(stream.0 as usize) => {
                 let asked = self.writers[w].flushes.iter().find(|f| f.0 == flushed.token);
                 let through = asked.map_or(0, |(_, through)| *through);
                 // Of a full chunk: what it took.
@@ -74,7 +75,10 @@ impl Cluster {
         for (back, offset) in (0..).zip(offsets.iter().rev()) {
             let entry = entry_of(&disk.log, w, through - back);
             if entry.map(|entry| entry.start * BLOCK_SIZE) != Some(*offset) {
-                return Err(format!("mutation {} of writer {w} is not at {offset}", through - back));
+                return Err(format!(
+                    "mutation {} of writer {w} is not at {offset}",
+                    through - back
+                ));
             }
         }
         Ok(())
@@ -149,7 +153,9 @@ impl Cluster {
             let Some(shown) = shown else {
                 return Err(format!("block {block} is shown, and nobody wrote it"));
             };
-            if let Some(other) = others.iter().find(|o| !self.nodes[**o].disk.shown().contains(shown)) {
+            if let Some(other) =
+                others.iter().find(|o| !self.nodes[**o].disk.shown().contains(shown))
+            {
                 let (n, other) = (server(n), server(*other));
                 return Err(format!("server {n} shows {shown:?}, which server {other} lacks"));
             }

@@ -77,7 +77,8 @@ pub(super) fn slice(sequence: u64, offset: u32, bytes: &[u8]) -> (PushBody, Payl
 /// A record to be appended.
 pub(super) fn record(sequence: u64, length: u32) -> (PushBody, Payload) {
     let sums = vec![0; length.div_ceil(BLOCK_SIZE) as usize];
-    let slice = pb::Slice { sequence, length, sums, commit: true, append: true, ..Default::default() };
+    let slice =
+        pb::Slice { sequence, length, sums, commit: true, append: true, ..Default::default() };
     (PushBody::Slice(slice), Vec::new())
 }
 
@@ -92,7 +93,12 @@ pub(super) struct One {
 
 impl One {
     pub(super) fn absent(server: u32) -> Self {
-        Self { replica: Replica::absent(settings(server), 5), now: Millis(1_000), credit: 100, ids: 0 }
+        Self {
+            replica: Replica::absent(settings(server), 5),
+            now: Millis(1_000),
+            credit: 100,
+            ids: 0,
+        }
     }
 
     /// A replica that was granted version 1 with these members.

@@ -22,7 +22,7 @@ fn of_two() -> One {
 }
 
 fn part(sequence: u64, offset: u32, length: u32, more: bool, append: bool) -> (PushBody, Payload) {
-    let sums = vec![0; length.div_ceil(BLOCK_SIZE) as usize];
+    let sums = vec![0; gfs_types::BlockSums::parts(offset, length) as usize];
     let (commit, bytes) = (true, vec![offset as u8; 3]);
     let slice = pb::Slice { sequence, offset, length, sums, commit, append, more };
     (PushBody::Slice(slice), bytes)
@@ -196,7 +196,10 @@ fn hostile_mutations_end_their_stream_only() {
         // Not cut at a block.
         (vec![part(1, 0, 100, true, false)], ErrorCode::InvalidArgument),
         // A gap, an overlap, another mind about appending, another mutation in the middle.
-        (vec![part(1, 0, b, true, false), part(1, b + 1, 5, false, false)], ErrorCode::InvalidArgument),
+        (
+            vec![part(1, 0, b, true, false), part(1, b + 1, 5, false, false)],
+            ErrorCode::InvalidArgument,
+        ),
         (vec![part(1, 0, b, true, false), part(1, 0, b, true, false)], ErrorCode::InvalidArgument),
         (vec![part(1, 0, b, true, true), part(1, b, b, false, false)], ErrorCode::InvalidArgument),
         (vec![part(1, 0, b, true, false), part(2, b, b, false, false)], ErrorCode::InvalidArgument),

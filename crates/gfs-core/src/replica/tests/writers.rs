@@ -163,5 +163,8 @@ fn writers_of_an_earlier_version_are_missed_too() {
     one.command(Body::Grant(grant(2, &[1], 1)));
     one.disk(Ok(()));
     let out = one.wait(60_100);
-    assert!(out.iter().any(|o| matches!(o, Output::WriterVanished { version: 2, writer: 9, length: 1 })));
+    assert!(
+        out.iter()
+            .any(|o| matches!(o, Output::WriterVanished { version: 2, writer: 9, length: 1 }))
+    );
 }

@@ -36,7 +36,8 @@ impl Cluster {
                     self.check_places(disk, w, opened.sequence, &opened.offsets)?;
                 }
             }
-            ReplyBody::Flushed(flushed) => {
+            // On the stream that it has, not on one that it gave up.
+            ReplyBody::Flushed(flushed) if self.writers[w].link == Some(stream.0 as usize) => {
                 let asked = self.writers[w].flushes.iter().find(|f| f.0 == flushed.token);
                 let through = asked.map_or(0, |(_, through)| *through);
                 // Of a full chunk: what it took.

@@ -98,8 +98,10 @@ pub(super) fn store(disk: &mut Disk, op: DiskOp<Payload>) {
             header.serial = outcome.serial;
             header.window = outcome.window;
             disk.bytes.truncate((outcome.length / BLOCK_SIZE) as usize);
-            disk.log = disk.copied.take().unwrap_or_default();
-            disk.flushed = 0;
+            let before = std::mem::replace(&mut disk.log, disk.copied.take().unwrap_or_default());
+            // What was flushed and is the same still is.
+            let same = before.iter().zip(&disk.log).take_while(|(old, new)| old == new).count();
+            disk.flushed = disk.flushed.min(same);
         }
         DiskOp::Create { .. } | DiskOp::Delete => {}
     }

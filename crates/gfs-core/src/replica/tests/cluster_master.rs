@@ -93,7 +93,8 @@ impl Cluster {
             self.master.source = best;
             let mut waiting = BTreeSet::new();
             for n in &chosen {
-                if self.master.prepared[n].2 != self.master.prepared[&best].2 {
+                // Also one with the same bytes may have applied other mutations.
+                if self.master.prepared[n] != self.master.prepared[&best] {
                     let id = CommandId(self.id());
                     waiting.insert(id);
                     let body = pb::Equalize { next: self.master.next, ..Default::default() };

@@ -77,7 +77,7 @@ fn a_grant_needs_the_promise_and_the_agreed_length() {
     assert_eq!((header.complete, header.serial, one.replica.confirmed()), (2, 0, 3));
     // The window outlives the version: a repeat is known.
     let out = one.push(2, open(2, 9, 0, &[]));
-    let opened = pb::PushOpened { credit: 100, length: 3, sequence: 1, ..Default::default() };
+    let opened = pb::PushOpened { credit: 100, length: 3, sequence: 1, offsets: vec![0] };
     assert_eq!(replies(&out), [&ReplyBody::Opened(opened)]);
     assert_eq!(acknowledged(&one.slice(2, slice(1, 0, b"abc"))), Some((1, 3)));
 }

@@ -22,7 +22,7 @@ fn of_two() -> One {
 }
 
 fn part(sequence: u64, offset: u32, length: u32, more: bool, append: bool) -> (PushBody, Payload) {
-    let sums = vec![0; length.div_ceil(BLOCK_SIZE) as usize];
+    let sums = vec![0; gfs_types::BlockSums::parts(offset, length) as usize];
     let (commit, bytes) = (true, vec![offset as u8; 3]);
     let slice = pb::Slice { sequence, offset, length, sums, commit, append, more };
     (PushBody::Slice(slice), bytes)

@@ -39,7 +39,7 @@ async fn answer(
         .map_err(|e| error(ErrorCode::InvalidArgument, format!("a garbled request: {e}")))?;
     node.check_header(request.header.as_ref())?;
     let chunk = node.chunk(request.handle).await?;
-    let header = header(node, &chunk).await?;
+    let header = header(node, &chunk, request.version).await?;
     let length = header.length;
     if send(&mut sender, Body::Header(header), Vec::new()).await.is_err() || request.checksums_only
     {
@@ -64,10 +64,18 @@ async fn answer(
 
 /// The replica as it stands: what was applied, and the checksums of exactly that. Writes go on
 /// meanwhile, and only add what lies behind.
-async fn header(node: &Arc<Node>, chunk: &Arc<Chunk>) -> Result<pb::CopyHeader, pb::ErrorDetail> {
+async fn header(
+    node: &Arc<Node>,
+    chunk: &Arc<Chunk>,
+    version: u64,
+) -> Result<pb::CopyHeader, pb::ErrorDetail> {
     let stored: Option<(Identity, Header)> = {
         let inner = chunk.inner();
-        if inner.suspect {
+        // In a version change that it has promised, the master has chosen it all the same: no
+        // better copy is left.
+        let promised = |header: &Header| header.promised == version && header.complete < version;
+        let chosen = inner.replica.header().is_some_and(promised);
+        if inner.suspect && !chosen {
             let text = "this replica may have lost bytes in a power loss";
             return Err(error(ErrorCode::Fenced, text));
         }

@@ -41,6 +41,9 @@ pub(crate) struct Node {
     pub(crate) copying: Semaphore,
     /// Going away on purpose.
     pub(crate) leaving: AtomicBool,
+    /// There is, or was, something on the volume that cannot be told: that a chunk is not here does
+    /// not show that it never was.
+    pub(crate) forgetful: AtomicBool,
     pub(crate) capacity: Capacity,
     pub(crate) counts: Counts,
     /// The scrub, as heartbeats tell it.
@@ -104,6 +107,7 @@ impl Node {
             chunks: Chunks::default(),
             copying: Semaphore::new(COPIES_AT_ONCE),
             leaving: AtomicBool::new(false),
+            forgetful: AtomicBool::new(false),
             capacity: Capacity::default(),
             counts: Counts::default(),
             scrub: Mutex::default(),

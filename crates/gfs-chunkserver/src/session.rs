@@ -3,6 +3,7 @@
 use crate::node::Node;
 use crate::store::StoreError;
 use anyhow::Context as _;
+use bytes::Bytes;
 use gfs_process::{Condition, Random, Shutdown};
 use gfs_proto::{detail_of, v1 as pb};
 use gfs_types::{ClusterId, Crc, ErrorCode, Geometry, Millis, PROTOCOL_VERSION, ServerNumber};
@@ -168,6 +169,15 @@ impl Sessions {
         }
     }
 
+    /// The kernel's boot id, by which the master knows that this server forgot nothing since; none
+    /// if it did.
+    fn boot_id(&self) -> Bytes {
+        match self.node.forgetful.load(Ordering::Relaxed) {
+            true => Bytes::new(),
+            false => self.identity.boot_id.to_vec().into(),
+        }
+    }
+
     fn request(&self) -> pb::RegisterRequest {
         let node = &self.node;
         let record = node.volume.record();
@@ -183,7 +193,7 @@ impl Sessions {
             addresses: self.identity.addresses.clone(),
             place: Some(self.identity.place.clone()),
             volumes: vec![node.volume_state()],
-            boot_id: self.identity.boot_id.to_vec().into(),
+            boot_id: self.boot_id(),
             cluster_level: CLUSTER_LEVEL,
             highest_handle: node.chunks.highest_handle(),
             software: env!("CARGO_PKG_VERSION").to_owned(),

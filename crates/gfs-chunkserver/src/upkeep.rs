@@ -26,7 +26,12 @@ const SCANNERS: usize = 4;
 /// A directory cannot be listed.
 pub(crate) async fn scan(node: &Arc<Node>) -> anyhow::Result<()> {
     let volume = Arc::clone(&node.volume);
-    let found = tokio::task::spawn_blocking(move || volume.scan(SCANNERS)).await??;
+    let read = tokio::task::spawn_blocking(move || {
+        volume.scan(SCANNERS).and_then(|found| Ok((found, volume.quarantined()?)))
+    });
+    let (found, quarantined) = read.await??;
+    let forgetful = !found.unreadable.is_empty() || !quarantined.is_empty();
+    node.forgetful.store(forgetful, Ordering::Relaxed);
     for (handle, why) in &found.unreadable {
         tracing::error!(%handle, why, "a chunk's file cannot be read");
     }

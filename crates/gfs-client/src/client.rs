@@ -425,6 +425,19 @@ impl Client {
             .map_err(|detail| Error::of(detail, "ask the status of", "the cluster"))
     }
 
+    /// Ends rollback mode, in which the cluster is since older metadata was put back: chunks that no
+    /// file has are deleted again. Unless `confirmed`, only tells how many these are.
+    ///
+    /// # Errors
+    /// `UNAVAILABLE` when no master leads.
+    pub async fn end_rollback(&self, confirmed: bool) -> Result<pb::EndRollbackResponse> {
+        let header = Some(self.inner.masters.header());
+        let request = pb::EndRollbackRequest { header, confirmed };
+        ask!(self, AdminClient, end_rollback, request)
+            .await
+            .map_err(|detail| Error::of(detail, "end the rollback mode of", "the cluster"))
+    }
+
     /// Every chunkserver the cluster knows.
     ///
     /// # Errors

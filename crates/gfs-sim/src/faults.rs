@@ -11,6 +11,10 @@ pub enum Fault {
     Kill(Node, Process),
     /// A server ends and its disk with it, for good.
     Lose(usize),
+    /// The machine of a server loses power.
+    Power(usize),
+    /// Every machine of the cluster does, the master's too, whose store is durable.
+    PowerOfAll,
     /// A process that ended begins a new life.
     Start(Node),
     /// A process is stopped (SIGSTOP).
@@ -37,7 +41,13 @@ impl Fault {
     pub const fn harms(&self) -> bool {
         matches!(
             self,
-            Self::Kill(..) | Self::Lose(_) | Self::Pause(_) | Self::Block(..) | Self::Rot(_)
+            Self::Kill(..)
+                | Self::Lose(_)
+                | Self::Power(_)
+                | Self::PowerOfAll
+                | Self::Pause(_)
+                | Self::Block(..)
+                | Self::Rot(_)
         )
     }
 }

@@ -21,6 +21,16 @@ pub struct Fact {
     pub doubtful: bool,
     /// Its writer is at work.
     pub being_written: bool,
+    /// From here on a loss of power took every copy.
+    pub excused: Option<u64>,
+}
+
+impl Fact {
+    /// Every byte below it was acknowledged, and is on a copy that nothing happened to.
+    #[must_use]
+    pub fn promised(&self) -> u64 {
+        self.excused.map_or(self.acknowledged, |from| from.min(self.acknowledged))
+    }
 }
 
 /// All files ever created, by the number that determines their content.
@@ -44,6 +54,7 @@ impl Ledger {
             removed: false,
             doubtful: true,
             being_written: true,
+            excused: None,
         };
         self.files.insert(self.minted, fact);
         self.minted

@@ -133,14 +133,13 @@ impl Scenario {
         };
         let length = dice.range(2_000, 20_000);
         scenario.calm_at = Time::of_millis(length);
-        Swarm {
-            dice,
-            length,
-            servers: scenario.servers,
-            clients: scenario.clients,
-            faults: vec![],
-        }
-        .draw(&mut scenario);
+        let (servers, clients) = (scenario.servers, scenario.clients);
+        Swarm { dice, length, servers, clients, faults: vec![] }.draw(&mut scenario);
+        // Dice of its own: what is drawn above stays as it was.
+        let dice = Dice::new(seed, 11);
+        let disasters = Swarm { dice, length, servers, clients, faults: vec![] };
+        scenario.faults.extend(disasters.draw_disasters());
+        scenario.faults.sort_by_key(|(at, _)| *at);
         scenario
     }
 }
@@ -193,6 +192,99 @@ impl Swarm {
         }
         self.faults.sort_by_key(|(at, _)| *at);
         scenario.faults = self.faults;
+    }
+
+    /// What strikes many at once, or what a process does not survive.
+    fn draw_disasters(mut self) -> Vec<(Time, Fault)> {
+        match self.dice.range(0, 100) {
+            0..12 => self.power_losses(),
+            12..18 => self.power_loss_of_all(),
+            18..24 => self.mass_loss(),
+            24..30 => self.cold_start(),
+            30..42 => self.bad_disks(),
+            _ => {}
+        }
+        self.faults
+    }
+
+    /// Machines lose power, one or two at about the same time.
+    fn power_losses(&mut self) {
+        for _ in 0..self.dice.range(1, 4) {
+            let (server, at) = (self.dice.index(self.servers), self.moment());
+            let away = [300_000, 3_000_000, 15_000_000][self.dice.index(3)];
+            let back = at.plus(self.dice.range(50_000, away));
+            self.faults.push((at, Fault::Power(server)));
+            self.faults.push((back, Fault::Start(Node::Server(server))));
+            if self.dice.chance(300) {
+                let other = (server + 1) % self.servers;
+                let soon = at.plus(self.dice.range(0, 500_000));
+                self.faults.push((soon, Fault::Power(other)));
+                self.faults.push((back.plus(1_000), Fault::Start(Node::Server(other))));
+            }
+        }
+    }
+
+    fn start_all(&mut self, at: Time, within: u64) {
+        let nodes = (0..self.servers).map(Node::Server).chain([Node::Master]);
+        for node in nodes.collect::<Vec<_>>() {
+            let back = at.plus(self.dice.range(100_000, within));
+            self.faults.push((back, Fault::Start(node)));
+        }
+    }
+
+    fn power_loss_of_all(&mut self) {
+        let at = self.moment();
+        self.faults.push((at, Fault::PowerOfAll));
+        let within = [1_000_000, 10_000_000, 50_000_000][self.dice.index(3)];
+        self.start_all(at, within);
+    }
+
+    /// More than a quarter of the servers, and more than two, are gone at once, and come back.
+    fn mass_loss(&mut self) {
+        let at = self.moment();
+        let lost =
+            self.dice.range(2.max(self.servers as u64 / 2), self.servers as u64) as usize + 1;
+        let how = self.how();
+        for server in 0..lost.min(self.servers) {
+            let soon = at.plus(self.dice.range(0, 1_000_000));
+            let back = at.plus(self.dice.range(1_500_000, 40_000_000));
+            self.faults.push((soon, Fault::Kill(Node::Server(server), how)));
+            self.faults.push((back, Fault::Start(Node::Server(server))));
+        }
+    }
+
+    /// Everything stops and is started again, one by one.
+    fn cold_start(&mut self) {
+        let at = self.moment();
+        let nodes = (0..self.servers).map(Node::Server).chain([Node::Master]);
+        for node in nodes.collect::<Vec<_>>() {
+            let soon = at.plus(self.dice.range(0, 300_000));
+            self.faults.push((soon, Fault::Kill(node, Process::Killed)));
+        }
+        let within = [1_000_000, 10_000_000, 50_000_000][self.dice.index(3)];
+        self.start_all(at.plus(300_000), within);
+    }
+
+    /// Disks that fail, fill up, or are read-only for a while.
+    fn bad_disks(&mut self) {
+        for server in 0..self.servers {
+            if !self.dice.chance(400) {
+                continue;
+            }
+            let mut manners = DiskManners::default();
+            match self.dice.range(0, 5) {
+                0 => manners.fail = [300, 3_000, 30_000][self.dice.index(3)],
+                1 => manners.unreadable = [300, 10_000, 100_000][self.dice.index(3)],
+                2 => manners.room = self.dice.range(100_000, 2_000_000),
+                3 => manners.read_only = true,
+                _ => manners.delay = (5_000_000, 25_000_000),
+            }
+            let at = self.moment();
+            let most = [1_000_000, 5_000_000, 20_000_000][self.dice.index(3)];
+            let until = at.plus(self.dice.range(100_000, most));
+            self.faults.push((at, Fault::Disk(server, manners)));
+            self.faults.push((until, Fault::Disk(server, DiskManners::default())));
+        }
     }
 
     fn moment(&mut self) -> Time {
@@ -294,7 +386,7 @@ impl Swarm {
     fn disks(&mut self) {
         for server in 0..self.servers {
             if self.dice.chance(500) {
-                let mut manners = DiskManners { delay: (50, 5_000), ..DiskManners::default() };
+                let mut manners = DiskManners { delay: (50, 5_000), ..Default::default() };
                 if self.dice.chance(400) {
                     manners.slow = (20, 4_000_000);
                 }

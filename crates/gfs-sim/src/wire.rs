@@ -108,6 +108,7 @@ fn request(f: &mut fmt::Formatter<'_>, request: &Request) -> fmt::Result {
         Request::ListServers(_) => f.write_str("servers"),
         Request::Fsck(_) => f.write_str("fsck"),
         Request::SetPodStates(_) => f.write_str("pods"),
+        Request::EndRollback(r) => write!(f, "end rollback {}", r.confirmed),
         Request::SetMaintenance(r) => write!(f, "maintenance {} {}", r.server, r.maintenance),
     }
 }

@@ -15,7 +15,7 @@ use gfs_core::brain::BrainConfig;
 use gfs_core::mistakes::Mistakes;
 use gfs_core::{reader, writer};
 use gfs_types::{ClusterId, Geometry, Millis};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// What waits for a process that is stopped.
 enum Backlog {
@@ -39,7 +39,10 @@ pub struct World {
     steps: Steps,
     backlog: BTreeMap<Node, VecDeque<Backlog>>,
     /// Servers that are gone for good.
-    lost: Vec<usize>,
+    pub lost: Vec<usize>,
+    power_was_lost: bool,
+    /// Chunks of which a loss of power may have taken something from all copies.
+    pub doubtful: BTreeSet<u64>,
     /// Events so far.
     pub events: u64,
 }
@@ -71,6 +74,8 @@ impl World {
             mistakes,
             backlog: BTreeMap::new(),
             lost: Vec::new(),
+            power_was_lost: false,
+            doubtful: BTreeSet::new(),
             events: 0,
         };
         for index in 0..world.scenario.clients {
@@ -214,6 +219,15 @@ impl World {
                 if let Some(server) = self.servers.get_mut(at) {
                     server.disk = crate::disk::Disk::default();
                 }
+                if self.power_was_lost {
+                    checkers::promise::recall(self);
+                }
+            }
+            Fault::Power(at) => self.lose_power(&[at]),
+            Fault::PowerOfAll => {
+                self.kill(Node::Master, Process::Vanished);
+                let all: Vec<usize> = (0..self.servers.len()).collect();
+                self.lose_power(&all);
             }
             Fault::Start(node) => self.start(node),
             Fault::Pause(node) => {
@@ -233,6 +247,18 @@ impl World {
             Fault::Store(manners) => self.master.manners = manners,
             Fault::Rot(at) => self.rot(at),
         }
+    }
+
+    /// Power goes at these servers at once.
+    fn lose_power(&mut self, servers: &[usize]) {
+        self.power_was_lost = true;
+        for at in servers {
+            self.kill(Node::Server(*at), Process::Vanished);
+            if let Some(server) = self.servers.get_mut(*at) {
+                server.disk.lose_power(&mut self.ctx.dice);
+            }
+        }
+        checkers::promise::recall(self);
     }
 
     fn kill(&mut self, node: Node, how: Process) {
@@ -302,8 +328,7 @@ impl World {
             .servers
             .iter()
             .filter(|server| record.members.contains(&server.disk.server))
-            .filter_map(|server| server.disk.chunks.get(&handle))
-            .filter(|stored| stored.header.complete == version && stored.damaged().is_empty())
+            .filter(|server| checkers::promise::is_good(server, handle, version))
             .count();
         let Some(stored) = self.servers.get_mut(at).and_then(|s| s.disk.chunks.get_mut(&handle))
         else {
@@ -328,6 +353,12 @@ impl World {
         let clients = (0..self.clients.len()).map(Node::Client);
         for node in servers.chain(clients).chain([Node::Master]) {
             self.resume(node);
+            // A server whose disk failed is looked after and started again.
+            if let Node::Server(at) = node
+                && self.servers.get(at).is_some_and(Server::is_failing)
+            {
+                self.kill(node, Process::Killed);
+            }
             self.start(node);
         }
         // What the plan still has is taken back.
@@ -363,11 +394,13 @@ impl World {
     /// gone without a word.
     fn verify(&mut self, seed: u64) {
         let mut client = self.new_client(self.clients.len(), seed);
-        let files = self.ctx.ledger.certain().map(|(file, _)| file).collect();
+        let files: Vec<u64> = self.ctx.ledger.certain().map(|(file, _)| file).collect();
+        // A reader of what is lost hopes for as long as its deadline says.
+        let lost = self.ctx.ledger.files.values().filter(|fact| fact.excused.is_some()).count();
         client.verify(&mut self.ctx, files);
         self.clients.push(client);
         let done = |world: &Self| world.clients.last().is_some_and(Client::is_done);
-        let limit = self.ctx.now.plus(120_000_000);
+        let limit = self.ctx.now.plus(120_000_000 + 40_000_000 * lost as u64);
         if !self.run_until(limit, done) {
             self.ctx.violation("the verifying client does not come to an end".to_owned());
         }

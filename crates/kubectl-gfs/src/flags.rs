@@ -83,6 +83,8 @@ pub(crate) enum Verb {
     Locate(OnePath),
     /// Show the health of the cluster: servers, chunks, incidents
     Status,
+    /// End rollback mode, after older metadata was put back: chunks that no file has are deleted
+    EndRollback(EndRollback),
     /// Check namespace, chunks and copies; exit code 3 when something is wrong
     Fsck(Fsck),
 }
@@ -254,6 +256,19 @@ pub(crate) struct Empty {
     /// Only this: the path it had (of several removed from there, the last), or its inode
     #[arg(value_name = "PATH|INODE")]
     pub(crate) entry: Option<String>,
+}
+
+#[derive(Args)]
+#[command(
+    after_help = "When the metadata that the master finds is older than what chunkservers saw (a backup was
+restored), the cluster goes into rollback mode: nothing is deleted, for the chunks that no file has
+may be those of files made after the backup. As long as it lasts they can be saved by putting newer
+metadata back. Ending it gives them up. Without --yes it only says how many there are."
+)]
+pub(crate) struct EndRollback {
+    /// Do it
+    #[arg(long)]
+    pub(crate) yes: bool,
 }
 
 #[derive(Args)]

@@ -1,7 +1,7 @@
 //! Version changes, clones, and deletes, as the master would make them.
 
 use crate::master::CHUNK;
-use crate::rig::{Disk, Rig};
+use crate::rig::{Disk, Rig, Running};
 use crate::wire::{Push, code, pattern, read, slice};
 use gfs_proto::v1 as pb;
 use gfs_types::ErrorCode;
@@ -225,5 +225,22 @@ async fn a_change_in_the_middle_of_a_stream_loses_nothing_acknowledged() {
             let data = read(&rig, server, H, version, 0, CHUNK).await.unwrap();
             assert!(data == pattern(0, length), "server {server} at version {version}");
         }
+    }
+}
+
+/// A chunk that is not there does not show that it never was, where a garbled file was put aside:
+/// without a boot id the master does not conclude it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_put_a_file_aside_gives_no_boot_id_from_then_on() {
+    let mut rig = Rig::start(1).await;
+    rig.master.grant(H, 1, &[1], 0).await;
+    assert_eq!(rig.master.boot_id(1), [1; 16]);
+    rig.servers.remove(0).stop().await;
+    let path = rig.disks[0].dir().join(format!("chunks/{:02x}/{H:016x}.chunk", H & 0xff));
+    std::fs::write(&path, [7; 100]).unwrap();
+    for _ in 0..2 {
+        let server = Running::start(&rig.master, &rig.disks[0], 1).await;
+        assert_eq!(rig.master.boot_id(1), []);
+        server.stop().await;
     }
 }

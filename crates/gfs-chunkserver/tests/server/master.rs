@@ -33,6 +33,8 @@ struct State {
     results: BTreeMap<u64, pb::CommandResult>,
     notices: Vec<(u32, pb::Notice)>,
     reports: BTreeMap<u32, Vec<pb::ReplicaState>>,
+    /// Of the last registration, by server.
+    boot_ids: BTreeMap<u32, Vec<u8>>,
     beats: BTreeMap<u32, pb::Heartbeat>,
     left_out: Vec<pb::LeftOut>,
     last_id: u64,
@@ -107,6 +109,11 @@ impl Master {
                 .then_some(())
         })
         .await;
+    }
+
+    /// The boot id with which a server registered last.
+    pub(crate) fn boot_id(&self, server: u32) -> Vec<u8> {
+        self.change(|state| state.boot_ids.get(&server).cloned().unwrap())
     }
 
     /// Sends a command under an epoch, and does not wait.
@@ -241,6 +248,7 @@ impl Session for Master {
             state.commands.remove(&server);
             state.reports.remove(&server);
             state.addresses.insert(server, request.addresses);
+            state.boot_ids.insert(server, request.boot_id.to_vec());
             (server, session)
         });
         Ok(Response::new(pb::RegisterResponse {

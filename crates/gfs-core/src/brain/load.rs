@@ -315,6 +315,7 @@ impl Loader {
             cluster.trash_period_ms = period;
         }
         chunks.started(now, self.term.epoch.0, self.term.commit_sequence.0, cluster.rollback_mode);
+        chunks.forgive(cluster.known_sequence);
         let mut brain = Brain {
             config: self.config,
             term: self.term,
@@ -378,6 +379,7 @@ impl Loader {
             cluster_level: 1,
             created_at: now.wall.0,
             rollback_mode: false,
+            known_sequence: 0,
             default_copies: copies,
             min_copies: least,
             trash_period_ms: Some(config.trash_period.unwrap_or(DEFAULT_PERIOD).0),

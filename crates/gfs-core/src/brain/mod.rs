@@ -98,6 +98,7 @@ pub enum Request {
     Fsck(pb::FsckRequest),
     SetPodStates(pb::SetPodStatesRequest),
     SetMaintenance(pb::SetMaintenanceRequest),
+    EndRollback(pb::EndRollbackRequest),
 }
 
 /// The answer to a [`Request`] (same name) or to a session's call.
@@ -126,6 +127,7 @@ pub enum Response {
     Fsck(pb::FsckResponse),
     SetPodStates(pb::SetPodStatesResponse),
     SetMaintenance(pb::SetMaintenanceResponse),
+    EndRollback(pb::EndRollbackResponse),
     Register(pb::RegisterResponse),
     Report(pb::ReportResponse),
 }

@@ -73,10 +73,10 @@ service! { Admin
         fsck Fsck FsckRequest FsckResponse;
         set_pod_states SetPodStates SetPodStatesRequest SetPodStatesResponse;
         set_maintenance SetMaintenance SetMaintenanceRequest SetMaintenanceResponse;
+        end_rollback EndRollback EndRollbackRequest EndRollbackResponse;
     }
     later {
         set_drain SetDrainRequest SetDrainResponse "draining";
-        end_rollback EndRollbackRequest EndRollbackResponse "ending rollback mode";
     }
 }
 

@@ -478,9 +478,24 @@ pub struct SetMaintenanceResponse {
 pub struct EndRollbackRequest {
     #[prost(message, optional, tag = "1")]
     pub header: ::core::option::Option<RequestHeader>,
+    /// Do it.
+    #[prost(bool, tag = "2")]
+    pub confirmed: bool,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct EndRollbackResponse {}
+pub struct EndRollbackResponse {
+    /// The cluster is in rollback mode, after this call.
+    #[prost(bool, tag = "1")]
+    pub rollback_mode: bool,
+    /// Chunks that servers hold and no file has, as far as servers have reported, and replicas of them.
+    #[prost(uint64, tag = "2")]
+    pub unknown_chunks: u64,
+    #[prost(uint64, tag = "3")]
+    pub unknown_replicas: u64,
+    /// Servers that have not reported: what they hold is not counted.
+    #[prost(uint32, tag = "4")]
+    pub silent_servers: u32,
+}
 /// State of a server in the failure detector.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
@@ -1512,6 +1527,10 @@ pub struct ClusterRecord {
     /// How long what is removed stays in the trash; 0: nothing goes there. Absent: 24 hours.
     #[prost(uint64, optional, tag = "9")]
     pub trash_period_ms: ::core::option::Option<u64>,
+    /// The highest commit sequence that a server had heard when an administrator ended rollback mode:
+    /// up to there it is no sign of another rollback.
+    #[prost(uint64, tag = "10")]
+    pub known_sequence: u64,
 }
 /// Next numbers to mint.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]

@@ -216,7 +216,9 @@ pub mod admin_client {
                 .insert(GrpcMethod::new("gfs.v1.Admin", "SetMaintenance"));
             self.inner.unary(req, path, codec).await
         }
-        /// Ends rollback mode: unknown chunks may be deleted again. Later.
+        /// Ends rollback mode: chunks that no file has are deleted again, also those made after the
+        /// metadata that is there now. Unless confirmed, only says how many these are. Nothing to do where
+        /// there is no rollback mode.
         pub async fn end_rollback(
             &mut self,
             request: impl tonic::IntoRequest<crate::v1::EndRollbackRequest>,
@@ -301,7 +303,9 @@ pub mod admin_server {
             tonic::Response<crate::v1::SetMaintenanceResponse>,
             tonic::Status,
         >;
-        /// Ends rollback mode: unknown chunks may be deleted again. Later.
+        /// Ends rollback mode: chunks that no file has are deleted again, also those made after the
+        /// metadata that is there now. Unless confirmed, only says how many these are. Nothing to do where
+        /// there is no rollback mode.
         async fn end_rollback(
             &self,
             request: tonic::Request<crate::v1::EndRollbackRequest>,

@@ -29,7 +29,12 @@ pub fn missing(world: &World) -> Vec<String> {
                 })
                 .collect();
             wanted.extend(current.iter().map(|member| (record.handle, *member)));
-            if current.len() < copies || current.len() < record.members.len() {
+            if world.doubtful.contains(&record.handle) {
+                // What is left of a chunk that all copies lost is kept wherever it is.
+                wanted.extend(world.servers.iter().map(|s| (record.handle, s.disk.server)));
+            }
+            let lost = world.doubtful.contains(&record.handle);
+            if !lost && (current.len() < copies || current.len() < record.members.len()) {
                 missing.push(format!(
                     "chunk {} of inode {inode} at version {}: current on {current:?} of members \
                      {:?}, goal {copies}",
@@ -38,7 +43,7 @@ pub fn missing(world: &World) -> Vec<String> {
                     record.members
                 ));
             }
-            if record.next > version(record) {
+            if record.next > version(record) && !lost {
                 missing.push(format!(
                     "chunk {} of inode {inode}: change from {} to {} is not done",
                     record.handle,

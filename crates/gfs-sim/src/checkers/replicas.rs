@@ -20,6 +20,7 @@ pub fn check(world: &mut World, settled: bool) {
         let mut start = 0;
         for record in &file.extents {
             let handle = record.handle;
+            let settled = settled && !world.doubtful.contains(&handle);
             let mut first: Option<(usize, &crate::disk::Stored)> = None;
             for number in &record.members {
                 let holder = world.servers.iter().position(|s| s.disk.server == *number);

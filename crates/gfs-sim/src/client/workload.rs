@@ -109,7 +109,7 @@ impl Client {
 
     fn open(&mut self, ctx: &mut Context, file: u64, strict: bool) {
         let Some(fact) = ctx.ledger.file(file) else { return };
-        let (path, least) = (fact.path.clone().unwrap_or_default(), fact.acknowledged);
+        let (path, least) = (fact.path.clone().unwrap_or_default(), fact.promised());
         self.task = Task::Open { file, path: path.clone(), least, strict };
         let request = pb::OpenRequest { path, locations: 1_000, ..Default::default() };
         self.calls.call(ctx, Purpose::Task, Request::Open(request));
@@ -221,7 +221,7 @@ impl Client {
     fn appending(&mut self, ctx: &mut Context, file: u64, response: pb::OpenResponse) {
         let attributes = response.attributes.unwrap_or_default();
         let (least, most) =
-            ctx.ledger.file(file).map_or((0, 0), |fact| (fact.acknowledged, fact.handed));
+            ctx.ledger.file(file).map_or((0, 0), |fact| (fact.promised(), fact.handed));
         if attributes.length < least || attributes.length > most {
             ctx.violation(format!(
                 "file {file} is opened at {}, {least} bytes were acknowledged of {most}",
@@ -268,7 +268,7 @@ impl Client {
         let excusable = matches!(
             error.code,
             ErrorCode::DeadlineExceeded | ErrorCode::Unavailable | ErrorCode::NotReady
-        );
+        ) || ctx.ledger.file(file).is_some_and(|fact| fact.excused.is_some());
         if excusable {
             ctx.note(self.me(), format_args!("{text}"));
         } else {

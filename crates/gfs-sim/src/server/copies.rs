@@ -5,6 +5,7 @@
 
 use super::{COPY, Role, Server, failure, node_at};
 use crate::context::{Context, Timer};
+use crate::disk::Stored;
 use crate::network::StreamId;
 use crate::wire::Wire;
 use bytes::Bytes;
@@ -108,6 +109,12 @@ impl Server {
             Some(stored) if stored.header.complete == 0 => {
                 Err(failure(ErrorCode::StaleVersion, "it is not complete here"))
             }
+            Some(stored) if self.doubts(stored, request.version) => {
+                Err(failure(ErrorCode::Fenced, "it may have lost bytes in a power loss"))
+            }
+            Some(_) if self.cannot_read(ctx) => {
+                Err(failure(ErrorCode::DiskError, "the disk cannot be read"))
+            }
             Some(stored) => {
                 if request.checksums_only {
                     let header = pb::CopyHeader {
@@ -151,6 +158,13 @@ impl Server {
         };
         ctx.send(me, stream, Wire::Status(result.map_err(Box::new)));
         ctx.close(me, stream);
+    }
+
+    /// Whether a replica is nothing to copy from: it was not compared since a loss of power, nor is
+    /// it what the others are being made equal to.
+    fn doubts(&self, stored: &Stored, version: u64) -> bool {
+        let chosen = version > stored.header.complete && version == stored.header.promised;
+        stored.is_suspect() && !chosen
     }
 
     /// Something came from the source.
@@ -252,6 +266,10 @@ impl Server {
         if let Some((first, payload)) = copying.queue.pop_front() {
             copying.heard_at = ctx.now.0;
             copying.copied += payload.len() as u64;
+            if self.manners.read_only {
+                let error = failure(ErrorCode::DiskError, "the volume is read-only");
+                return self.end_copy(ctx, handle, Err(error));
+            }
             if let Some(stored) = self.disk.chunks.get_mut(&handle) {
                 stored.put_blocks(first, &payload);
             }

@@ -37,13 +37,26 @@ pub struct DiskManners {
     pub delay: (u64, u64),
     /// Operations of a thousand that take much longer, and how long at most.
     pub slow: (u64, u64),
-    /// Writes of a hundred thousand that fail.
+    /// Writes and syncs of a hundred thousand that fail.
     pub fail: u64,
+    /// Reads of a hundred thousand that fail.
+    pub unreadable: u64,
+    /// Bytes of content that there is room for.
+    pub room: u64,
+    /// The file system is mounted read-only.
+    pub read_only: bool,
 }
 
 impl Default for DiskManners {
     fn default() -> Self {
-        Self { delay: (20, 300), slow: (0, 0), fail: 0 }
+        Self {
+            delay: (20, 300),
+            slow: (0, 0),
+            fail: 0,
+            unreadable: 0,
+            room: 1 << 40,
+            read_only: false,
+        }
     }
 }
 
@@ -98,8 +111,10 @@ pub struct Server {
     roles: BTreeMap<StreamId, Role>,
     /// Continuations of push streams, by the stream they belong to.
     down: BTreeMap<PushId, StreamId>,
-    /// Operations under way, by chunk.
-    writing: BTreeMap<u64, DiskOp<Bytes>>,
+    /// Operations under way, by chunk, and when they began.
+    writing: BTreeMap<u64, (Millis, DiskOp<Bytes>)>,
+    /// The first write or sync that the disk failed in this life: it takes no new chunks.
+    failing: String,
     commands: BTreeMap<CommandId, Asked>,
     last_command: u64,
     copying: BTreeMap<u64, Copying>,
@@ -139,6 +154,7 @@ impl Server {
             roles: BTreeMap::new(),
             down: BTreeMap::new(),
             writing: BTreeMap::new(),
+            failing: String::new(),
             commands: BTreeMap::new(),
             last_command: 0,
             copying: BTreeMap::new(),
@@ -158,6 +174,7 @@ impl Server {
     /// Begins a new life with what is on the disk.
     pub fn start(&mut self, ctx: &mut Context) {
         ctx.born(self.me());
+        self.failing.clear();
         self.gate = ServerGate::new(self.disk.remember, Millis(10_000));
         self.load_replicas();
         self.session = Session::default();
@@ -177,7 +194,7 @@ impl Server {
     /// Ends this life. Of each operation under way all, a part, or nothing was done.
     pub fn kill(&mut self, ctx: &mut Context, how: Process) {
         ctx.died(self.me(), how);
-        for (handle, op) in std::mem::take(&mut self.writing) {
+        for (handle, (_, op)) in std::mem::take(&mut self.writing) {
             match ctx.dice.range(0, 3) {
                 0 => self.disk.apply(handle, &op),
                 1 => self.disk.tear(handle, &op, ctx.dice.range(0, 1 << 20) as usize),
@@ -189,6 +206,12 @@ impl Server {
         self.down.clear();
         self.commands.clear();
         self.copying.clear();
+    }
+
+    /// The disk failed a write or a sync in this life.
+    #[must_use]
+    pub fn is_failing(&self) -> bool {
+        !self.failing.is_empty()
     }
 
     /// Something arrived.
@@ -300,6 +323,7 @@ impl Server {
                 }
                 self.replicas.retain(|_, r| r.is_stored() || r.is_active());
                 self.watch_session(ctx);
+                self.sync(ctx);
                 ctx.after(self.me(), 100_000, timer);
             }
             BEAT => self.beat(ctx, timer),

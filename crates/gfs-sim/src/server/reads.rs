@@ -2,6 +2,7 @@
 
 use super::{Role, SCRUB, SCRUB_MICROS, Server, failure, node_at};
 use crate::context::{Context, Timer};
+use crate::disk::Stored;
 use crate::network::StreamId;
 use crate::wire::Wire;
 use gfs_core::replica::{Event, ReadVerdict};
@@ -20,8 +21,12 @@ impl Server {
         request: &pb::ReadRequest,
         first: bool,
     ) {
+        let stored = self.disk.chunks.get(&request.handle);
         let verdict = match self.gate.check_read(ctx.millis()) {
             Err(error) => ReadVerdict::Refuse(error),
+            Ok(()) if stored.is_some_and(Stored::is_suspect) => {
+                ReadVerdict::Refuse(failure(ErrorCode::Fenced, "not verified since a power loss"))
+            }
             Ok(()) => match self.replicas.get(&request.handle) {
                 Some(r) => r.read(request.version, request.offset, request.length),
                 None => ReadVerdict::Refuse(failure(ErrorCode::UnknownChunk, "no such chunk")),
@@ -63,6 +68,10 @@ impl Server {
         bytes: u32,
         chunk_length: u32,
     ) {
+        if self.cannot_read(ctx) {
+            let error = failure(ErrorCode::DiskError, "the disk cannot be read");
+            return self.end_read(ctx, stream, Err(error));
+        }
         let Some(stored) = self.disk.chunks.get(&request.handle) else { return };
         let (mut at, end) = (request.offset, request.offset.saturating_add(bytes));
         while at < end {
@@ -85,6 +94,11 @@ impl Server {
             at += piece;
         }
         self.end_read(ctx, stream, Ok(()));
+    }
+
+    /// The disk fails this read.
+    pub(super) fn cannot_read(&self, ctx: &mut Context) -> bool {
+        self.manners.unreadable > 0 && ctx.dice.range(0, 100_000) < self.manners.unreadable
     }
 
     /// Verifies the next chunk after this one.

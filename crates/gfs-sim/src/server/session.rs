@@ -46,8 +46,8 @@ impl Server {
             commit_sequence: self.gate.seen().commit_sequence,
             addresses: vec![format!("server{}:1", self.index)],
             place: Some(pb::Place { node: format!("node{}", self.index), ..pb::Place::default() }),
-            volumes: vec![self.volume()],
-            boot_id: Bytes::from_static(&[7; 16]),
+            volumes: vec![self.volume(ctx)],
+            boot_id: u128::from(self.disk.boot).to_be_bytes().to_vec().into(),
             cluster_level: 1,
             highest_handle: self.disk.chunks.keys().next_back().copied().unwrap_or(0),
             software: "sim".to_owned(),
@@ -58,14 +58,18 @@ impl Server {
         self.session.heard_at = ctx.millis();
     }
 
-    fn volume(&self) -> pb::VolumeState {
-        let used: u64 = self.disk.chunks.values().map(|s| u64::from(s.header.length)).sum();
+    fn volume(&self, ctx: &Context) -> pb::VolumeState {
+        let oldest = self.writing.values().map(|(began, _)| ctx.millis().since(*began).0).max();
         pb::VolumeState {
             uuid: Bytes::from_static(&[9; 16]),
-            total_bytes: 1 << 40,
-            free_bytes: (1 << 40) - used,
-            oldest_io_ms: 0,
-            failing: String::new(),
+            total_bytes: self.manners.room,
+            free_bytes: self.manners.room.saturating_sub(self.disk.used()),
+            oldest_io_ms: oldest.unwrap_or(0) as u32,
+            failing: if self.manners.read_only {
+                "read-only".to_owned()
+            } else {
+                self.failing.clone()
+            },
             chunks: self.disk.chunks.len() as u32,
             ..Default::default()
         }
@@ -101,7 +105,7 @@ impl Server {
         let commands = ctx.open(me, Node::Master, hello);
         self.roles.insert(commands, Role::Commands);
         self.session.commands = Some(commands);
-        let beat = self.next_beat();
+        let beat = self.next_beat(ctx);
         let beats = ctx.open(me, Node::Master, Wire::Beat(beat));
         self.roles.insert(beats, Role::Beats);
         self.session.beats = Some(beats);
@@ -131,12 +135,12 @@ impl Server {
         Ok(())
     }
 
-    fn next_beat(&mut self) -> pb::Heartbeat {
+    fn next_beat(&mut self, ctx: &Context) -> pb::Heartbeat {
         self.session.sequence += 1;
         pb::Heartbeat {
             session: self.session.id,
             sequence: self.session.sequence,
-            volumes: vec![self.volume()],
+            volumes: vec![self.volume(ctx)],
             ..pb::Heartbeat::default()
         }
     }
@@ -146,7 +150,7 @@ impl Server {
             return;
         }
         if let Some(stream) = self.session.beats {
-            let beat = self.next_beat();
+            let beat = self.next_beat(ctx);
             ctx.send(self.me(), stream, Wire::Beat(beat));
             ctx.after(self.me(), 250_000, timer);
         }

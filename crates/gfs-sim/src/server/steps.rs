@@ -2,6 +2,7 @@
 
 use super::{Asked, DISK, Role, Server, failure, node_at};
 use crate::context::{Context, Timer};
+use crate::disk::Stored;
 use crate::network::StreamId;
 use crate::wire::Wire;
 use bytes::Bytes;
@@ -73,20 +74,13 @@ impl Server {
         if ctx.dice.chance(self.manners.slow.0) {
             delay += ctx.dice.range(0, self.manners.slow.1 + 1);
         }
-        self.writing.insert(handle, op);
+        self.writing.insert(handle, (ctx.millis(), op));
         ctx.after(self.me(), delay, Timer { kind: DISK, number: handle });
     }
 
     pub(super) fn disk_done(&mut self, ctx: &mut Context, handle: u64) {
-        let Some(op) = self.writing.remove(&handle) else { return };
-        let fails = self.manners.fail > 0 && ctx.dice.range(0, 100_000) < self.manners.fail;
-        let result = if fails {
-            self.disk.tear(handle, &op, ctx.dice.range(0, 1 << 18) as usize);
-            Err(failure(ErrorCode::DiskError, "the disk failed"))
-        } else {
-            self.disk.apply(handle, &op);
-            Ok(())
-        };
+        let Some((_, op)) = self.writing.remove(&handle) else { return };
+        let result = self.carry_out_on_disk(ctx, handle, &op);
         match &op {
             DiskOp::Write { serial, slice, .. } => ctx.note(
                 self.me(),
@@ -100,6 +94,66 @@ impl Server {
             op => ctx.note(self.me(), format_args!("stored {handle} {op:?} {}", result.is_ok())),
         }
         self.step(ctx, handle, Event::DiskDone { result });
+    }
+
+    fn carry_out_on_disk(
+        &mut self,
+        ctx: &mut Context,
+        handle: u64,
+        op: &DiskOp<Bytes>,
+    ) -> Result<(), pb::ErrorDetail> {
+        if let Err(why) = self.check_disk(handle, op) {
+            return Err(why);
+        }
+        if self.manners.fail > 0 && ctx.dice.range(0, 100_000) < self.manners.fail {
+            self.disk.tear(handle, op, ctx.dice.range(0, 1 << 18) as usize);
+            self.failing = "a write failed".to_owned();
+            return Err(failure(ErrorCode::DiskError, "the disk failed"));
+        }
+        self.disk.apply(handle, op);
+        Ok(())
+    }
+
+    /// What the store refuses, and what a disk that is full or read-only does not take.
+    fn check_disk(&self, handle: u64, op: &DiskOp<Bytes>) -> Result<(), pb::ErrorDetail> {
+        if self.manners.read_only {
+            return Err(failure(ErrorCode::DiskError, "the volume is read-only"));
+        }
+        let room = self.manners.room;
+        let used = self.disk.used();
+        let (bytes, most) = match op {
+            DiskOp::Write { payload, .. } => (payload.len() as u64, room),
+            DiskOp::Create { version: 0, .. } => (1, room / 100 * 90),
+            DiskOp::Create { .. } => (1, room / 100 * 95),
+            _ => (0, u64::MAX),
+        };
+        if used + bytes > most {
+            return Err(failure(ErrorCode::NoSpace, "the disk is full"));
+        }
+        let stored = self.disk.chunks.get(&handle);
+        match op {
+            DiskOp::Write { .. } if stored.is_some_and(Stored::is_suspect) => {
+                Err(failure(ErrorCode::Fenced, "it was not closed cleanly, nor verified"))
+            }
+            DiskOp::Write { .. } | DiskOp::Complete { .. }
+                if stored.is_some_and(Stored::has_failed) =>
+            {
+                Err(failure(ErrorCode::DiskError, "a sync of it failed"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Syncs in the background what is due.
+    pub(super) fn sync(&mut self, ctx: &mut Context) {
+        if self.manners.read_only {
+            return;
+        }
+        let (fail, now) = (self.manners.fail, ctx.millis());
+        let fails = || fail > 0 && ctx.dice.range(0, 100_000) < fail;
+        if self.disk.background_sync(now, fails) {
+            self.failing = "a sync failed".to_owned();
+        }
     }
 
     /// A command of the master.
@@ -163,6 +217,8 @@ impl Server {
         if with_digest {
             state.digest = digest(stored.header.length, &stored.sums());
         }
+        state.suspect = stored.is_suspect();
+        (state.fsynced_version, state.fsynced_serial) = stored.synced();
         let range = |first| pb::BlockRange { first, count: 1 };
         state.damaged = stored.damaged().into_iter().map(range).collect();
         Some(state)

@@ -8,5 +8,6 @@ mod deaths;
 mod full_disk;
 mod master;
 mod refusals;
+mod rollback;
 mod too_few;
 mod trash;

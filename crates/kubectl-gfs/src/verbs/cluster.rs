@@ -7,7 +7,7 @@ use gfs_client::proto::{ChunkHealth, Incident, ScrubState, ServerState, ServerSt
 use serde::Serialize;
 
 use crate::exit;
-use crate::flags::{Format, Fsck, OnePath};
+use crate::flags::{EndRollback, Format, Fsck, OnePath};
 use crate::output::{bytes, columns, print, time};
 
 #[derive(Serialize)]
@@ -291,6 +291,59 @@ pub(crate) async fn status(client: &Client, format: Format) -> anyhow::Result<()
         incidents: answer.incidents.into_iter().map(healing).collect(),
     };
     print(format, &status, status_text)
+}
+
+/// What ending rollback mode means, or meant. Field names are stable.
+#[derive(Serialize)]
+struct Ended {
+    /// The cluster is in rollback mode now.
+    rollback_mode: bool,
+    unknown_chunks: u64,
+    unknown_replicas: u64,
+    silent_servers: u32,
+    /// This call ended it.
+    ended: bool,
+}
+
+pub(crate) async fn end_rollback(
+    client: &Client,
+    verb: &EndRollback,
+    format: Format,
+) -> anyhow::Result<()> {
+    let before = client.end_rollback(false).await?;
+    let answer = match verb.yes && before.rollback_mode {
+        true => client.end_rollback(true).await?,
+        false => before,
+    };
+    let ended = Ended {
+        rollback_mode: answer.rollback_mode,
+        unknown_chunks: answer.unknown_chunks,
+        unknown_replicas: answer.unknown_replicas,
+        silent_servers: answer.silent_servers,
+        ended: before.rollback_mode && !answer.rollback_mode,
+    };
+    print(format, &ended, end_rollback_text)
+}
+
+fn end_rollback_text(ended: &Ended) -> String {
+    let Ended { unknown_chunks, unknown_replicas, silent_servers, .. } = ended;
+    let unknown = format!("{unknown_chunks} chunks that no file has ({unknown_replicas} replicas)");
+    let silent = match silent_servers {
+        0 => String::new(),
+        n => format!("{n} servers have not reported; what they hold is not counted.\n"),
+    };
+    if ended.ended {
+        format!("Rollback mode is ended: {unknown} are being deleted.\n{silent}")
+    } else if ended.rollback_mode {
+        format!(
+            "The cluster is in rollback mode: its metadata is older than what servers saw. Nothing \
+             is deleted.\nEnding it deletes {unknown}, for good: among them are those of files made \
+             after the metadata that is there now.\n{silent}Nothing was done. To do it: kubectl gfs \
+             end-rollback --yes\n"
+        )
+    } else {
+        "The cluster is not in rollback mode.\n".to_owned()
+    }
 }
 
 fn status_text(status: &Status) -> String {

@@ -29,6 +29,7 @@ pub(crate) async fn run(flags: Flags) -> anyhow::Result<u8> {
         Verb::Cat(verb) => transfers::cat(&client, &verb).await?,
         Verb::Locate(verb) => cluster::locate(&client, &verb, format).await?,
         Verb::Status => cluster::status(&client, format).await?,
+        Verb::EndRollback(verb) => cluster::end_rollback(&client, &verb, format).await?,
         Verb::Fsck(verb) => return cluster::fsck(&client, &verb, format).await,
     }
     Ok(0)

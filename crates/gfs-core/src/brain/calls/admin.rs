@@ -1,4 +1,4 @@
-//! ReportDamage.
+//! ReportDamage, EndRollback.
 
 use gfs_proto::v1 as pb;
 use gfs_types::{ChunkHandle, ErrorCode, GfsError, ServerNumber};
@@ -9,6 +9,24 @@ use crate::brain::step::Brain;
 use crate::brain::work::Work;
 
 impl Brain {
+    /// Ends rollback mode, if that is confirmed. A repeat changes nothing more.
+    pub(super) fn end_rollback(
+        &mut self,
+        work: &mut Work,
+        request: &pb::EndRollbackRequest,
+    ) -> Response {
+        let unknown = self.chunks.unknown();
+        if request.confirmed && self.chunks.rollback_mode() {
+            self.cluster.rollback_mode = false;
+            self.cluster.known_sequence = self.chunks.end_rollback(&mut work.chunks);
+            work.cluster = true;
+        }
+        Response::EndRollback(pb::EndRollbackResponse {
+            rollback_mode: self.chunks.rollback_mode(),
+            ..unknown
+        })
+    }
+
     pub(super) fn report_damage(
         &mut self,
         work: &mut Work,

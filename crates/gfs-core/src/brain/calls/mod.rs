@@ -56,6 +56,7 @@ fn header_of(request: &Request) -> Option<&pb::RequestHeader> {
         Request::Fsck(r) => r.header.as_ref(),
         Request::SetPodStates(r) => r.header.as_ref(),
         Request::SetMaintenance(r) => r.header.as_ref(),
+        Request::EndRollback(r) => r.header.as_ref(),
     }
 }
 
@@ -253,6 +254,7 @@ impl Brain {
                 )?;
                 Ok(Some(Response::SetMaintenance(pb::SetMaintenanceResponse { endangered })))
             }
+            Request::EndRollback(r) => Ok(Some(self.end_rollback(work, &r))),
             other => self.mutate(work, token, caller, &other),
         }
     }

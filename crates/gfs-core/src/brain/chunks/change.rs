@@ -314,7 +314,8 @@ impl Chunks {
         if chosen.is_empty() {
             // All that is left may be copies that a power loss or damage made doubtful. A sound one
             // may still come back, and would be stale then: so they count only when every member
-            // is known to have none, or, after a power loss, dead.
+            // is known to have none, or, after a power loss, dead. One that was here in this term
+            // may well have what was acknowledged, and is waited for.
             let away = |s: ServerNumber| {
                 self.servers.get(s).is_some_and(|s| s.is_unknown(now) || s.watch.is_doubtful())
             };
@@ -322,11 +323,15 @@ impl Chunks {
                 return None;
             }
             let some_dead = slot.members().any(|s| self.is_dead(s));
+            let missed = |s: ServerNumber| {
+                self.is_dead(s) && self.servers.get(s).is_some_and(|s| s.may_return(now))
+            };
+            let awaited = slot.members().any(missed);
             let last: SmallVec<[ServerNumber; 4]> = strays
                 .iter()
                 .filter(|(s, _)| slot.is_member(*s))
                 .filter(|(_, kind)| match kind {
-                    StrayKind::Suspect => true,
+                    StrayKind::Suspect => !awaited,
                     StrayKind::Damaged => !some_dead,
                     StrayKind::Stale | StrayKind::Filled => false,
                 })

@@ -1,11 +1,12 @@
 //! Commands to servers and what comes back: results matched by id, and notices.
 
 use super::servers::{Pending, Purpose};
+use super::strays::StrayKind;
 use super::{Chunks, Now, Outbox};
 use crate::brain::SessionId;
 use crate::mistakes::Mistake;
 use gfs_proto::v1::{self as pb, command::Body};
-use gfs_types::{ChunkHandle, ClientId, ErrorCode, ServerNumber};
+use gfs_types::{ChunkHandle, ClientId, ErrorCode, Millis, ServerNumber};
 
 impl Chunks {
     /// Sends a command to a server. Whether it could be sent.
@@ -101,12 +102,7 @@ impl Chunks {
         };
         match purpose {
             Purpose::Grant { version } => {
-                self.granted(now, handle, number, version, outcome);
-                let failed = |e: &pb::ErrorDetail| e.error_code() != ErrorCode::StaleVersion;
-                if let (Some(state), true) = (state, outcome.is_err_and(failed)) {
-                    // It kept what it had, and that does not count.
-                    self.found_stale(now, handle, number, state.complete, state.promised);
-                }
+                self.granted(now, handle, number, version, outcome, state);
             }
             Purpose::Prepare { next } => self.prepared(now, handle, number, next, outcome, out),
             Purpose::Equalize { next } => self.equalized(now, handle, number, next, outcome, out),
@@ -169,6 +165,7 @@ impl Chunks {
         server: ServerNumber,
         version: u64,
         outcome: Result<Option<&pb::ReplicaState>, &pb::ErrorDetail>,
+        state: Option<&pb::ReplicaState>,
     ) {
         let Some(slot) = self.table.get(handle) else { return };
         if slot.version != version {
@@ -178,7 +175,7 @@ impl Chunks {
             }
             return;
         }
-        match outcome {
+        let error = match outcome {
             Ok(_) => {
                 // It has promised this version in a change that was committed with it.
                 if !slot.holds(server) && !self.strays.contains_key(&(handle, server)) {
@@ -186,18 +183,38 @@ impl Chunks {
                     self.refresh(now, handle);
                 }
                 self.tell_left_out(handle, version);
+                return;
             }
+            Err(error) => error,
+        };
+        let stale = error.error_code() == ErrorCode::StaleVersion;
+        if stale && state.is_none_or(|state| state.promised >= version) {
             // It went on to another number already: the change under way will say.
-            Err(error) if error.error_code() == ErrorCode::StaleVersion => {}
-            Err(_) => {
-                self.set_holds(handle, server, false);
-                if slot.first() == Some(server) {
-                    self.set_lease(handle, false);
-                }
-                self.trouble(now, server);
-                self.refresh(now, handle);
-            }
+            return;
         }
+        self.set_holds(handle, server, false);
+        if slot.first() == Some(server) {
+            self.set_lease(handle, false);
+        }
+        if let Some(state) = state {
+            // It kept what it had, and that does not count: it could not store that it is equal, or
+            // it forgot, with the power, that it had promised to be.
+            self.found_stale(now, handle, server, state.complete, state.promised);
+        }
+        let good = self.table.get(handle).map_or(0, |slot| slot.good());
+        if !stale && good == 0 && slot.is_member(server) {
+            // It is equal all the same, and nobody else is left: it is granted again.
+            self.grants_owed.insert((server, handle));
+        } else if let Some(stray) = self.strays.get_mut(&(handle, server))
+            && error.error_code() == ErrorCode::DiskError
+        {
+            // Its disk took the promise and not the rest: to take it in once more would only burn
+            // numbers. Another copy is made, here after it was deleted if need be.
+            stray.kind = StrayKind::Damaged;
+            stray.not_before = now.mono + Millis(5_000);
+        }
+        self.trouble(now, server);
+        self.refresh(now, handle);
     }
 
     /// A server says something unasked.
@@ -284,7 +301,7 @@ impl Chunks {
     /// Others are preferred for a while.
     pub(super) fn trouble(&mut self, now: Now, server: ServerNumber) {
         if let Some(server) = self.servers.get_mut(server) {
-            server.trouble_until = now.mono + gfs_types::Millis(5_000);
+            server.trouble_until = now.mono + Millis(5_000);
         }
     }
 }

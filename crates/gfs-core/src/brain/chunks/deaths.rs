@@ -66,7 +66,7 @@ impl Chunks {
             }
             self.end_session(now, *server, out);
             self.forget_strays_of(*server);
-            self.fail_in_changes(now, *server, out);
+            self.fail_in_changes(now, *server, "it is dead", out);
         }
         self.sweeps.push_back(Sweep { servers: dead, from: ChunkHandle(0) });
         self.sweep(now);
@@ -74,15 +74,21 @@ impl Chunks {
     }
 
     /// It takes no part in a change any more, not even where it has answered already: it would
-    /// become a member that is known to be dead.
-    fn fail_in_changes(&mut self, now: Now, server: ServerNumber, out: &mut Outbox) {
+    /// become a member that is known to be dead, or that may have forgotten its promise.
+    pub(super) fn fail_in_changes(
+        &mut self,
+        now: Now,
+        server: ServerNumber,
+        why: &str,
+        out: &mut Outbox,
+    ) {
         let asks: Vec<(ChunkHandle, u64)> = self
             .changes
             .iter()
             .filter_map(|(handle, change)| Some((*handle, change.asks(server)?)))
             .collect();
         for (handle, next) in asks {
-            self.member_failed(now, handle, server, next, "it is dead", out);
+            self.member_failed(now, handle, server, next, why, out);
         }
     }
 

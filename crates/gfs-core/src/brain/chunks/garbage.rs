@@ -86,6 +86,11 @@ impl Chunks {
         }
     }
 
+    /// How many replicas there are of each chunk that servers reported and that is in no record.
+    pub(super) fn unknown_replicas(&self) -> impl Iterator<Item = usize> + Clone {
+        self.garbage.values().filter(|g| !g.persisted).map(|g| g.members.len())
+    }
+
     fn add_garbage(&mut self, handle: ChunkHandle, mut garbage: Garbage) {
         // A server that does not exist (any more) holds nothing.
         garbage.members.retain(|m| self.servers.get(*m).is_some_and(|s| !s.decommissioned));

@@ -170,6 +170,10 @@ pub struct Chunks {
     commit_sequence: u64,
     is_started: bool,
     rollback: bool,
+    /// Highest commit sequence that a server had heard when it registered.
+    heard_sequence: u64,
+    /// Up to there this is no sign of a rollback.
+    forgiven_sequence: u64,
     last_command: u64,
     last_session: u64,
     last_tick: Millis,
@@ -217,6 +221,8 @@ impl Chunks {
             commit_sequence: 0,
             is_started: false,
             rollback: false,
+            heard_sequence: 0,
+            forgiven_sequence: 0,
             last_command: 0,
             last_session: 0,
             last_tick: Millis::default(),

@@ -10,6 +10,7 @@ use crate::brain::{Response, SessionId, Token};
 use crate::mistakes::Mistake;
 use gfs_proto::v1 as pb;
 use gfs_types::{ChunkHandle, Crc, ErrorCode, GfsError, ServerNumber};
+use std::collections::BTreeMap;
 
 /// Replicas in a page, and in a report.
 const MAX_PAGE: usize = 4_096;
@@ -154,6 +155,10 @@ impl Chunks {
     ) {
         // What was known of it is over.
         self.forget_strays_of(server);
+        if let Some(server) = self.servers.get_mut(server) {
+            server.was_known = true;
+        }
+        self.check_promises(now, server, &pages.replicas, out);
         let mut held: Vec<ChunkHandle> = Vec::new();
         for replica in &pages.replicas {
             if !is_plausible(replica.handle.0, counters) {
@@ -163,6 +168,7 @@ impl Chunks {
                 let why = format!("{server} holds chunk {}, which was never made", replica.handle);
                 self.enter_rollback(&why, out);
                 counters.handle = counters.handle.max(replica.handle.0.saturating_add(1));
+                self.orphan(replica.handle, server, replica.promised.max(replica.complete));
             } else if self.take_replica(now, server, replica, out) {
                 held.push(replica.handle);
             }
@@ -192,6 +198,28 @@ impl Chunks {
         ));
         self.check_caution(now, out);
         self.server_usable(now, server, out);
+    }
+
+    /// What a server answered in a change that is under way holds in its next session, too, unless
+    /// it lost power in between: then it may have forgotten its promise, or what it copied.
+    fn check_promises(
+        &mut self,
+        now: Now,
+        server: ServerNumber,
+        replicas: &[Reported],
+        out: &mut Outbox,
+    ) {
+        let asked = self.changes.iter().filter_map(|(h, change)| Some((*h, change.asks(server)?)));
+        let mut broken: BTreeMap<ChunkHandle, u64> = asked.collect();
+        for replica in replicas {
+            let kept = |next: &u64| replica.promised >= *next && !replica.suspect;
+            if broken.get(&replica.handle).is_some_and(kept) {
+                broken.remove(&replica.handle);
+            }
+        }
+        for (handle, next) in broken {
+            self.member_failed(now, handle, server, next, "it forgot its promise", out);
+        }
     }
 
     /// Takes note of one replica. Whether it is current.
@@ -234,7 +262,8 @@ impl Chunks {
         let member = slot.is_member(server);
         let believed = self.config.mistakes.has(Mistake::BelievesStaleReplicas);
         let complete = replica.complete == slot.version || believed;
-        let owed = replica.promised == slot.version && !complete;
+        // What it was made equal to may have been lost with the power since.
+        let owed = replica.promised == slot.version && !complete && !replica.suspect;
         if member && slot.first() == Some(server) && !owed {
             self.set_lease(handle, replica.lease && complete && !slot.sealed);
         }

@@ -53,6 +53,36 @@ impl Chunks {
         ));
     }
 
+    /// What servers hold and no file has, and how much of it is not known. Handles are never reused:
+    /// in rollback mode these are chunks made or removed after the metadata that is there now.
+    #[must_use]
+    pub fn unknown(&self) -> pb::EndRollbackResponse {
+        let replicas = self.unknown_replicas();
+        let silent = self.servers.registered().filter(|server| !server.is_reported()).count();
+        pb::EndRollbackResponse {
+            rollback_mode: self.rollback,
+            unknown_chunks: replicas.clone().count() as u64,
+            unknown_replicas: replicas.map(|of_one| of_one as u64).sum(),
+            silent_servers: u32::try_from(silent).unwrap_or(u32::MAX),
+        }
+    }
+
+    /// An administrator ends rollback mode: what no file has is garbage from now on. Returns the
+    /// commit sequence up to which servers give no sign of another rollback, to be recorded.
+    pub fn end_rollback(&mut self, out: &mut Outbox) -> u64 {
+        self.rollback = false;
+        out.rolled_back = false;
+        self.forgive(self.heard_sequence);
+        out.notes.push((false, "an administrator has ended rollback mode".to_owned()));
+        self.pump_deletes(out);
+        self.forgiven_sequence
+    }
+
+    /// What servers heard up to this commit is known to have been rolled back.
+    pub fn forgive(&mut self, sequence: u64) {
+        self.forgiven_sequence = self.forgiven_sequence.max(sequence);
+    }
+
     /// Nothing is deleted: metadata was rolled back.
     #[must_use]
     pub fn rollback_mode(&self) -> bool {

@@ -19,6 +19,10 @@ const DEAD_IO_MS: u32 = 10_000;
 /// The report of a new session is waited for that long.
 const REPORT_AWAITED: Millis = Millis(10_000);
 
+/// A dead server that may have the only copy that is not in doubt is waited for that long: as long
+/// as an operator waits before it replaces a server.
+const RETURNS_WITHIN: Millis = Millis(600_000);
+
 /// A command that takes no copying is answered within that time by a server whose disks work.
 const HEARS_WITHIN: Millis = Millis(10_000);
 /// Bytes of a kernel boot id.
@@ -42,6 +46,8 @@ pub(super) struct Server {
     pub(super) streams: u32,
     pub(super) watch: Watch,
     pub(super) session: Option<Session>,
+    /// Its report was complete at some time of this term.
+    pub(super) was_known: bool,
     /// Copies under way into it and out of it.
     pub(super) incoming: u16,
     pub(super) outgoing: u16,
@@ -122,6 +128,7 @@ impl Server {
             streams: 0,
             watch: Watch::new(now),
             session: None,
+            was_known: false,
             incoming: 0,
             outgoing: 0,
             recent: 0,
@@ -211,6 +218,12 @@ impl Server {
                 !matches!(s.report, Report::Complete) && now.mono.since(s.opened) < REPORT_AWAITED
             }),
         }
+    }
+
+    /// It was here in this term, and is not away for so long that it is not waited for any more.
+    pub(super) fn may_return(&self, now: Now) -> bool {
+        let away = now.mono.since(self.watch.last_sign.mono);
+        self.was_known && !self.decommissioned && away < RETURNS_WITHIN
     }
 
     /// Total and free bytes of the volumes that take new data.

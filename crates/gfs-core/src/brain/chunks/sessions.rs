@@ -53,7 +53,9 @@ impl Chunks {
             let text = format!("no master ever made chunk {:016x}", request.highest_handle);
             return Err(GfsError::invalid(text));
         }
-        if let Some(why) = rolled_back(request, self.epoch, self.commit_sequence, counters) {
+        self.heard_sequence = self.heard_sequence.max(request.commit_sequence);
+        let sequence = self.commit_sequence.max(self.forgiven_sequence);
+        if let Some(why) = rolled_back(request, self.epoch, sequence, counters) {
             self.enter_rollback(&why, out);
             counters.handle = counters.handle.max(request.highest_handle.saturating_add(1));
         }
@@ -75,7 +77,8 @@ impl Chunks {
             server.place = place;
             out.touched_servers.push(number);
         }
-        if server.booted(&request.boot_id, ChunkHandle(counters.handle.max(1))) {
+        let rebooted = server.booted(&request.boot_id, ChunkHandle(counters.handle.max(1)));
+        if rebooted {
             out.touched_servers.push(number);
         }
         server.volumes.clone_from(&request.volumes);
@@ -90,6 +93,9 @@ impl Chunks {
         });
         if let Some(state) = server.watch.on(Signal::Registered, now) {
             self.server_changed(now, number, state, out);
+        }
+        if rebooted {
+            self.fail_in_changes(now, number, "it was started anew", out);
         }
         Ok(pb::RegisterResponse {
             cluster_id: self.config.cluster_id.to_bytes().to_vec().into(),

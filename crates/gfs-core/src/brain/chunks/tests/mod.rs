@@ -5,6 +5,7 @@ mod membership;
 #[cfg(feature = "planted-mistakes")]
 mod mistakes;
 mod model;
+mod power;
 mod random;
 mod rules;
 mod steps;

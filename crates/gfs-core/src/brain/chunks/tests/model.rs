@@ -66,6 +66,8 @@ pub(super) struct Host {
     pub(super) stopped: bool,
     /// It beats, and its commands do not reach it.
     pub(super) deaf: bool,
+    /// Its disk takes promises and copies, and no Grant of what exists: a sync failed before.
+    pub(super) grants_fail: bool,
     /// Power losses so far.
     pub(super) boot: u8,
     pub(super) replicas: BTreeMap<u64, Replica>,
@@ -98,6 +100,9 @@ pub(super) fn carry_out(hosts: &mut [Host], at: usize, command: &pb::Command) ->
     };
     let mut with_state = true;
     let outcome = match command.body.as_ref().unwrap() {
+        Body::Grant(grant) if hosts[at].grants_fail && grant.version > 1 => {
+            refuse(ErrorCode::DiskError, 0)
+        }
         Body::Grant(grant) => match hosts[at].replicas.get_mut(&handle) {
             None if grant.version == 1 => {
                 let replica = Replica {

@@ -498,6 +498,38 @@ fn rolled_back_metadata_deletes_nothing() {
 }
 
 #[test]
+fn an_administrator_ends_rollback_mode_and_only_then_unknown_chunks_go() {
+    let (mut world, handles) = stored(4, 3);
+    seal(&mut world, &handles);
+    let replica = world.hosts[0].replicas.values().next().unwrap().clone();
+    for at in [0, 1] {
+        world.hosts[at].replicas.insert(5_000, replica.clone());
+        world.reset(at);
+    }
+    world.settle();
+    let unknown = world.chunks.unknown();
+    assert_eq!(
+        (unknown.rollback_mode, unknown.unknown_chunks, unknown.unknown_replicas),
+        (true, 1, 2)
+    );
+    world.run(5_000);
+    assert_eq!(world.sent.get("delete"), None);
+    world.event(|c, _, _, out| c.end_rollback(out));
+    world.run(5_000);
+    assert!(!world.chunks.rollback_mode());
+    assert_eq!(world.sent["delete"], 2);
+    assert!(!world.hosts[0].replicas.contains_key(&5_000));
+    assert_eq!(world.chunks.unknown().unknown_chunks, 0);
+    assert_eq!(counts(&world), [3, 3, 0, 0, 0]);
+    // That the servers had heard more is no news when they come again.
+    for at in 0..4 {
+        world.reset(at);
+    }
+    world.run(5_000);
+    assert!(!world.chunks.rollback_mode());
+}
+
+#[test]
 fn hostile_registrations_and_reports_are_refused() {
     let mut world = World::new(1);
     let good = pb::RegisterRequest {

@@ -11,6 +11,7 @@ use gfs_chunkserver::files::{ChunkFiles, OsFiles};
 use gfs_chunkserver::store::{BootId, NewChunk, Place, Volume, VolumeOptions, Write, WriteKind};
 use gfs_types::{
     BlockSums, ChunkHandle, ClusterId, Geometry, MAX_SLICE, Millis, Serial, ServerUuid, Version,
+    VolumeUuid,
 };
 use std::path::Path;
 use std::sync::Arc;
@@ -26,6 +27,7 @@ fn main() -> Result<()> {
     let options = VolumeOptions {
         cluster: Some(ClusterId(1)),
         new_server: ServerUuid(1),
+        new_volume: VolumeUuid(1),
         geometry: Geometry::default(),
         boot: BootId([1; 16]),
         max_open: 1024,

@@ -14,11 +14,9 @@ use gfs_core::mistakes::Mistakes;
 use gfs_core::replica::{
     CommandId, DiskOp, Event, Header, Identity, Output, Replica, Settings, StreamId, Window,
 };
-use gfs_core::scrub::Page;
 use gfs_proto::v1 as pb;
 use gfs_types::{ChunkHandle, ErrorCode};
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Bound;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -26,9 +24,6 @@ use tokio::sync::mpsc::UnboundedSender;
 
 /// What slices are kept in: the memory they were received in.
 pub(crate) type Payload = Vec<Bytes>;
-
-/// A range of handles.
-type Span = (Bound<u64>, Bound<u64>);
 
 /// Chunks that pushes may wait for before their Grant came.
 const MAX_ABSENT: usize = 1_024;
@@ -51,6 +46,8 @@ pub(crate) struct Inner {
     ports: BTreeMap<StreamId, Port>,
     /// Gets ticks.
     ticking: bool,
+    /// Its volume is gone: nothing that still comes is for it.
+    abandoned: bool,
 }
 
 /// The queues of a push stream. They are bounded by the stream's credit: what is in them is held.
@@ -112,37 +109,6 @@ impl Chunks {
         states.into_values().collect()
     }
 
-    /// How many replicas there are.
-    pub(crate) fn count(&self) -> usize {
-        let loaded = lock(&self.loaded);
-        let found = lock(&self.found);
-        let unloaded = found.keys().filter(|handle| !loaded.contains_key(handle)).count();
-        unloaded + loaded.values().filter(|chunk| chunk.inner().replica.is_stored()).count()
-    }
-
-    /// Replicas with handles above `after`, in order, and how many there are up to it and in all.
-    pub(crate) fn page(&self, after: u64, limit: usize) -> Page {
-        let loaded = lock(&self.loaded);
-        let found = lock(&self.found);
-        let used = |range: Span| {
-            let stored = loaded.range(range).filter(|(_, chunk)| chunk.inner().replica.is_stored());
-            stored.map(|(handle, _)| *handle)
-        };
-        let unused = |range: Span| {
-            let handles = found.range(range).map(|(handle, _)| *handle);
-            handles.filter(|handle| !loaded.contains_key(handle))
-        };
-        let upto = (Bound::Unbounded, Bound::Included(after));
-        let behind = (Bound::Excluded(after), Bound::Unbounded);
-        let before = (used(upto).count() + unused(upto).count()) as u64;
-        let total = before + (used(behind).count() + unused(behind).count()) as u64;
-        let mut handles: Vec<u64> = used(behind).take(limit).collect();
-        handles.extend(unused(behind).take(limit));
-        handles.sort_unstable();
-        handles.truncate(limit);
-        Page { handles, before, total }
-    }
-
     /// What the server knows of a replica.
     pub(crate) fn state(&self, handle: u64) -> Option<pb::ReplicaState> {
         match self.get(handle) {
@@ -176,6 +142,23 @@ impl Chunks {
             lock(&self.absent).insert(handle);
         }
         lost
+    }
+
+    /// The volume that a replica was on is gone, and with it the replica: whatever is under way with
+    /// it ends, and a new one may be made.
+    pub(crate) fn abandon(&self, node: &Arc<Node>, handle: u64, error: &pb::ErrorDetail) {
+        lock(&self.found).remove(&handle);
+        let loaded = lock(&self.loaded).remove(&handle);
+        lock(&self.ticking).remove(&handle);
+        lock(&self.absent).remove(&handle);
+        let Some(chunk) = loaded else { return };
+        let mut outputs = Vec::new();
+        let mut inner = chunk.inner();
+        inner.replica.abandon(error.clone(), &mut outputs);
+        inner.abandoned = true;
+        for output in outputs {
+            node.carry_out(&chunk, &mut inner, output);
+        }
     }
 
     /// The chunk if this server knows anything of it.
@@ -307,7 +290,7 @@ impl Node {
         if let Some(chunk) = self.chunks.get(handle) {
             return Ok(chunk);
         }
-        let record = self.volume.record();
+        let record = self.volumes.record();
         if record.cluster.is_none() || record.number.0 == 0 {
             let text = "this chunkserver is not registered with a master yet";
             return Err(pb::ErrorDetail::new(ErrorCode::NotReady, text));
@@ -320,12 +303,13 @@ impl Node {
         let found = lock(&self.chunks.found).contains_key(&handle);
         let node = Arc::clone(self);
         let on_disk = if found {
-            let read = move || match node.volume.state(ChunkHandle(handle)) {
-                Ok(state) => Ok(Some((state, node.volume.window(ChunkHandle(handle))?))),
+            let handle = ChunkHandle(handle);
+            let read = move || match node.volumes.state(handle) {
+                Ok(state) => Ok(Some((state, node.volumes.window(handle)?))),
                 Err(StoreError::UnknownChunk(_)) => Ok(None),
                 Err(error) => Err(error),
             };
-            self.on_disk("load", read).await?
+            self.on_disk("load", handle, read).await?
         } else {
             None
         };
@@ -360,6 +344,7 @@ impl Node {
             synced,
             ports: BTreeMap::new(),
             ticking: false,
+            abandoned: false,
         };
         let chunk = Arc::new(Chunk { handle, inner: Mutex::new(inner) });
         loaded_chunks.insert(handle, Arc::clone(&chunk));
@@ -374,7 +359,9 @@ impl Node {
         let Some(op) = self.step_without_disk(chunk, event) else { return };
         let (node, chunk) = (Arc::clone(self), Arc::clone(chunk));
         // As long as the chunk has more for the disk this thread stays with it.
-        tokio::task::spawn_blocking(move || {
+        let handle = ChunkHandle(chunk.handle);
+        let volumes = Arc::clone(&self.volumes);
+        volumes.blocking(handle, move || {
             let mut next = Some(op);
             while let Some(op) = next {
                 let done = catch_unwind(AssertUnwindSafe(|| node.execute(&chunk, op)));
@@ -395,6 +382,9 @@ impl Node {
         let mut outputs = Vec::new();
         let mut disk = None;
         let mut inner = chunk.inner();
+        if inner.abandoned {
+            return None;
+        }
         let was_stored = inner.replica.is_stored();
         inner.replica.step(self.clock.now(), event, &mut outputs);
         for output in outputs {

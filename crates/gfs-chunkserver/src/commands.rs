@@ -83,11 +83,11 @@ impl Node {
         let (node, suspect) = (Arc::clone(self), state.suspect);
         let read = move || {
             if suspect {
-                node.volume.verify(ChunkHandle(handle))?;
+                node.volumes.verify(ChunkHandle(handle))?;
             }
-            node.volume.checksums(ChunkHandle(handle))
+            node.volumes.checksums(ChunkHandle(handle))
         };
-        let own = self.on_disk("checksums", read).await?;
+        let own = self.on_disk("checksums", ChunkHandle(handle), read).await?;
         let sums: Vec<u32> = own.sums.iter().map(|sum| sum.0).collect();
         Ok(pb::ReplicaState {
             digest: digest(own.length, &sums),
@@ -108,12 +108,12 @@ impl Node {
         let (node, blocks) = (Arc::clone(self), verify.blocks);
         let read = move || {
             let Some(range) = blocks else {
-                return node.volume.verify(ChunkHandle(handle)).map(|_| ());
+                return node.volumes.verify(ChunkHandle(handle)).map(|_| ());
             };
             let end =
                 range.first.saturating_add(range.count).min(state.length.div_ceil(BLOCK_SIZE));
             for block in range.first..end {
-                match node.volume.read(ChunkHandle(handle), block * BLOCK_SIZE, BLOCK_SIZE) {
+                match node.volumes.read(ChunkHandle(handle), block * BLOCK_SIZE, BLOCK_SIZE) {
                     // What is damaged is remembered by the store.
                     Ok(_) | Err(StoreError::Corrupt { .. }) => {}
                     Err(error) => return Err(error),
@@ -121,7 +121,7 @@ impl Node {
             }
             Ok(())
         };
-        let done = self.on_disk("verify", read).await;
+        let done = self.on_disk("verify", ChunkHandle(handle), read).await;
         match done {
             Ok(()) => match self.with_digest(handle, state).await {
                 Ok(state) => self.send_result(handle, origin, None, Some(state)),

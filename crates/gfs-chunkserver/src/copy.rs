@@ -91,7 +91,7 @@ async fn header(
     }
     let (n, handle, length) = (Arc::clone(node), ChunkHandle(chunk.handle), header.length);
     let sums = move || {
-        let recorded = n.volume.checksums(handle)?;
+        let recorded = n.volumes.checksums(handle)?;
         let whole = (length / BLOCK_SIZE) as usize;
         let mut sums: Vec<u32> = recorded.sums.iter().take(whole).map(|sum| sum.0).collect();
         let tail = length % BLOCK_SIZE;
@@ -99,12 +99,12 @@ async fn header(
             sums.extend(recorded.sums.get(whole).map(|sum| sum.0));
         } else if tail > 0 {
             // The last block has grown since: the checksum of what it was is computed anew.
-            let read = n.volume.read(handle, length - tail, tail)?;
+            let read = n.volumes.read(handle, length - tail, tail)?;
             sums.extend(read.sums.0.first().map(|sum| sum.0));
         }
         Ok(sums)
     };
-    let sums = node.on_disk("checksums", sums).await?;
+    let sums = node.on_disk("checksums", handle, sums).await?;
     Ok(pb::CopyHeader {
         promised: header.promised,
         complete: header.complete,
@@ -132,14 +132,14 @@ async fn send_blocks(
     let offset = first * BLOCK_SIZE;
     let bytes = (length - offset).min(count * BLOCK_SIZE);
     let (n, handle) = (Arc::clone(node), ChunkHandle(chunk.handle));
-    let read = move || match n.volume.read(handle, offset, bytes) {
+    let read = move || match n.volumes.read(handle, offset, bytes) {
         Ok(read) => Ok(Ok(read)),
         Err(StoreError::Corrupt { blocks, .. }) => Ok(Err(blocks)),
         Err(error) => Err(error),
     };
-    let read = match node.volume.read_cached(handle, offset, bytes) {
+    let read = match node.volumes.read_cached(handle, offset, bytes) {
         Some(read) => Ok(read),
-        None => node.on_disk("read", read).await?,
+        None => node.on_disk("read", handle, read).await?,
     };
     match read {
         Ok(read) => {

@@ -15,34 +15,42 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 impl Node {
-    /// Runs a call of the store on a thread that may block.
+    /// Runs a call of the store, about one replica, on a thread that may wait for its disk.
     ///
     /// # Errors
-    /// Those of the store.
+    /// Those of the store. A disk that hangs is waited for until its volume counts as gone.
     pub(crate) async fn on_disk<T: Send + 'static>(
         self: &Arc<Self>,
         operation: &'static str,
+        handle: ChunkHandle,
         call: impl FnOnce() -> StoreResult<T> + Send + 'static,
     ) -> Result<T, pb::ErrorDetail> {
+        let bay = self.volumes.bay(handle).map_err(|error| self.disk_error(operation, error))?;
         let node = Arc::clone(self);
-        let done = tokio::task::spawn_blocking(move || node.timed(operation, call)).await;
-        done.unwrap_or_else(|_| {
-            let text = format!("{operation}: the disk operation panicked");
-            Err(pb::ErrorDetail::new(ErrorCode::Internal, text))
-        })
+        let done = bay.blocking(move || node.timed(operation, call));
+        tokio::select! {
+            done = done => done.unwrap_or_else(|_| {
+                let text = format!("{operation}: the disk operation panicked");
+                Err(pb::ErrorDetail::new(ErrorCode::Internal, text))
+            }),
+            () = bay.gone() => {
+                let why = bay.service().reason().to_owned();
+                let error = StoreError::OutOfService { dir: bay.dir.clone(), why };
+                Err(self.disk_error(operation, error))
+            }
+        }
     }
 
-    /// Runs a call of the store, here, and notes how long it is under way.
+    /// Runs a call of the store, here, and counts its errors.
     pub(crate) fn timed<T>(
         &self,
         operation: &'static str,
         call: impl FnOnce() -> StoreResult<T>,
     ) -> Result<T, pb::ErrorDetail> {
-        let _io = self.io.begin(self.clock.now());
         call().map_err(|error| self.disk_error(operation, error))
     }
 
-    fn disk_error(&self, operation: &'static str, error: StoreError) -> pb::ErrorDetail {
+    pub(crate) fn disk_error(&self, operation: &'static str, error: StoreError) -> pb::ErrorDetail {
         if matches!(error.code(), ErrorCode::DiskError | ErrorCode::NoSpace) {
             self.metrics.disk_errors.with([operation]).inc();
             tracing::warn!(operation, %error, "a disk operation failed");
@@ -59,8 +67,7 @@ impl Node {
         let handle = ChunkHandle(chunk.handle);
         match op {
             DiskOp::Create { identity, version } => {
-                self.check_space(version == 0)?;
-                self.timed("create", || self.volume.create(new_chunk(&identity, version)))
+                self.timed("create", || self.volumes.create(new_chunk(&identity, version)))
             }
             DiskOp::Write { version, serial, writer, slice, payload } => {
                 let sums = BlockSums(slice.sums.iter().map(|sum| Crc(*sum)).collect());
@@ -73,7 +80,7 @@ impl Node {
                     sums: &sums,
                     writer: Some((ClientId(writer), OpSequence(slice.sequence))),
                 };
-                self.timed("write", || self.volume.write(handle, &write))?;
+                self.timed("write", || self.volumes.write(handle, &write))?;
                 self.counts.written.fetch_add(u64::from(slice.length), Ordering::Relaxed);
                 self.metrics.written.inc_by(u64::from(slice.length));
                 Ok(())
@@ -105,7 +112,7 @@ impl Node {
             DiskOp::Become(outcome) => self.timed("become", || self.become_copy(handle, &outcome)),
             DiskOp::Delete => {
                 // Whether it may be deleted was decided when the command was judged.
-                self.timed("delete", || match self.volume.delete(handle, Version(u64::MAX)) {
+                self.timed("delete", || match self.volumes.delete(handle, Version(u64::MAX)) {
                     Err(StoreError::UnknownChunk(_)) => Ok(()),
                     done => done,
                 })
@@ -114,12 +121,12 @@ impl Node {
     }
 
     fn change(&self, handle: ChunkHandle, change: &StateChange) -> Result<(), pb::ErrorDetail> {
-        self.timed("header", || self.volume.set_state(handle, change, false))
+        self.timed("header", || self.volumes.set_state(handle, change, false))
     }
 
     /// Takes over what a copy made of the replica: length, serial and window in one write.
     fn become_copy(&self, handle: ChunkHandle, outcome: &CopyOutcome) -> StoreResult<()> {
-        let state = self.volume.state(handle)?;
+        let state = self.volumes.state(handle)?;
         let serial = Serial(outcome.serial);
         let complete = Position { version: state.complete.version, serial };
         let change = StateChange {
@@ -128,25 +135,7 @@ impl Node {
             window: Some(outcome.window.clone()),
             ..Default::default()
         };
-        self.volume.set_state(handle, &change, false)
-    }
-
-    /// New chunks stop earlier than writes to those that exist, clones earlier still.
-    fn check_space(&self, clone: bool) -> Result<(), pb::ErrorDetail> {
-        let capacity = crate::files::Capacity {
-            total: self.capacity.total.load(Ordering::Relaxed),
-            free: self.capacity.free.load(Ordering::Relaxed),
-        };
-        let fits = match clone {
-            true => capacity.accepts_clones(),
-            false => capacity.accepts_new_chunks(),
-        };
-        // Before space was asked for the first time nothing is known against it.
-        if fits || capacity.total == 0 {
-            return Ok(());
-        }
-        let text = format!("the volume is {} % full", capacity.used_percent());
-        Err(pb::ErrorDetail::new(ErrorCode::NoSpace, text))
+        self.volumes.set_state(handle, &change, false)
     }
 }
 

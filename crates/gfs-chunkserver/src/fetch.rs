@@ -152,11 +152,11 @@ impl Fetch {
         let suspect = self.chunk.inner().suspect;
         let read = move || {
             if suspect {
-                node.volume.verify(handle)?;
+                node.volumes.verify(handle)?;
             }
-            node.volume.checksums(handle)
+            node.volumes.checksums(handle)
         };
-        let own = self.node.on_disk("checksums", read).await?;
+        let own = self.node.on_disk("checksums", handle, read).await?;
         Ok(Mine {
             length: own.length,
             sums: own.sums.iter().map(|sum| sum.0).collect(),
@@ -196,7 +196,7 @@ impl Fetch {
             let text = format!("it holds {} bytes, not what was agreed", header.length);
             return Err(error(ErrorCode::Conflict, text));
         }
-        let chunk_size = self.node.volume.record().geometry.chunk_size();
+        let chunk_size = self.node.volumes.record().geometry.chunk_size();
         CopyPlan::new(header, chunk_size, mine.length, &mine.sums, &mine.damaged)
             .map_err(|why| error(ErrorCode::InvalidArgument, why.to_string()))
     }
@@ -255,10 +255,10 @@ impl Fetch {
             let Ok(turn) = Arc::clone(&self.writes).acquire_owned().await else {
                 break Err(error(ErrorCode::Cancelled, "the copy is over"));
             };
-            let write = tokio::task::spawn_blocking(move || {
+            let write = self.node.volumes.blocking(handle, move || {
                 let sums = BlockSums(sums.into_iter().map(Crc).collect());
                 let _turn = turn;
-                node.timed("copy", || node.volume.replace_blocks(handle, first, &payload, &sums))
+                node.timed("copy", || node.volumes.replace_blocks(handle, first, &payload, &sums))
             });
             writing = Some((blocks, write));
         };

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 /// Stores chunks of files for a GFS cluster
 ///
-/// Keeps one data directory, registers with the masters, serves readers and writers, and copies
+/// Keeps one or more data directories, registers with the masters, serves readers and writers, and copies
 /// chunks from other chunkservers when the leading master says so.
 #[derive(Debug, Parser)]
 #[command(name = "gfs-chunkserver", version)]
@@ -22,9 +22,15 @@ pub struct Flags {
     #[arg(long, env = "GFS_ADVERTISE", value_name = "HOST:PORT")]
     pub advertise: Option<String>,
 
-    /// Data directory; made where there is none
-    #[arg(long, env = "GFS_DATA", value_name = "DIR")]
-    pub data: PathBuf,
+    /// Data directory; repeat for several, each a disk of its own
+    ///
+    /// A chunk is whole in one of them: the emptiest that does its part. One that fails, hangs for
+    /// 10 s, turns read-only or goes away leaves service alone, and its chunks are made good
+    /// elsewhere. The directories must be those of one server: what is in them says which. An empty
+    /// one is taken in as a new volume, which replaces a broken disk or adds one; a missing one is
+    /// done without, and the server says so. Directories are made for a new server only.
+    #[arg(long, env = "GFS_DATA", value_name = "DIR", value_delimiter = ',', required = true)]
+    pub data: Vec<PathBuf>,
 
     /// Every master of the cluster
     #[arg(
@@ -62,7 +68,7 @@ pub struct Flags {
     #[arg(long, env = "GFS_PUSH_MEMORY", value_name = "MIB", default_value_t = 256)]
     pub push_memory: u64,
 
-    /// Chunk files kept open
+    /// Chunk files kept open in all
     #[arg(long, env = "GFS_MAX_OPEN", value_name = "FILES", default_value_t = 512)]
     pub max_open: usize,
 

@@ -33,7 +33,7 @@ impl Node {
             );
             return Err(error(ErrorCode::WrongProtocol, text));
         }
-        let own = self.volume.record().cluster.ok_or_else(|| {
+        let own = self.volumes.record().cluster.ok_or_else(|| {
             error(ErrorCode::NotReady, "this chunkserver has not joined a cluster yet")
         })?;
         match ClusterId::from_slice(&header.cluster_id) {
@@ -48,7 +48,7 @@ impl Node {
 
     /// The header of this server's own streams.
     pub(crate) fn stream_header(&self) -> pb::StreamHeader {
-        let cluster = self.volume.record().cluster;
+        let cluster = self.volumes.record().cluster;
         pb::StreamHeader {
             cluster_id: cluster.map(|id| id.to_bytes().to_vec()).unwrap_or_default().into(),
             protocol_version: PROTOCOL_VERSION,

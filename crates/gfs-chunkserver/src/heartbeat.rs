@@ -126,7 +126,7 @@ impl Heartbeats {
         pb::Heartbeat {
             session: session.number,
             sequence,
-            volumes: vec![self.node.volume_state()],
+            volumes: self.node.volumes.states(),
             bytes_written: counts.written.load(Ordering::Relaxed),
             bytes_read: counts.read.load(Ordering::Relaxed),
             streams: u32::try_from(counts.streams.load(Ordering::Relaxed)).unwrap_or(0),

@@ -4,7 +4,8 @@
 //! blocking code. [`ChunkServer`] is the shell around the replicas' state machines of
 //! `gfs_core::replica`: it turns streams ([`push`], [`read`], [`copy`]), the masters' sessions
 //! ([`session`], [`heartbeat`]) and the disk ([`disk`]) into events and carries out what the
-//! machines want done ([`chunks`]). [`scrub`] verifies the volume in the background.
+//! machines want done ([`chunks`]). A server has one volume or several ([`Volumes`]); [`scrub`]
+//! verifies them in the background.
 
 mod chunks;
 mod commands;
@@ -27,5 +28,7 @@ mod server;
 mod session;
 pub mod store;
 mod upkeep;
+mod volumes;
 
 pub use server::{ChunkServer, Config, Parts};
+pub use volumes::{Directory, MAX_VOLUMES, OpenError, ServerRecord, Volumes, VolumesOptions};

@@ -2,15 +2,15 @@
 
 use anyhow::Context as _;
 use clap::Parser as _;
-use gfs_chunkserver::files::OsFiles;
+use gfs_chunkserver::files::{ChunkFiles, OsFiles};
 use gfs_chunkserver::flags::Flags;
-use gfs_chunkserver::store::{BootId, Volume, VolumeOptions};
-use gfs_chunkserver::{ChunkServer, Config, Parts};
+use gfs_chunkserver::store::BootId;
+use gfs_chunkserver::{ChunkServer, Config, Directory, Parts, Volumes, VolumesOptions};
 use gfs_core::scrub::Settings;
 use gfs_process::Process;
 use gfs_proto::v1 as pb;
 use gfs_transport::{TcpConnector, tcp_incoming};
-use gfs_types::{Geometry, Millis, ServerUuid};
+use gfs_types::{Geometry, Millis, ServerUuid, VolumeUuid};
 use rand::RngExt as _;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -38,22 +38,22 @@ async fn run(flags: Flags, mut process: Process) -> anyhow::Result<()> {
         None => address.to_string(),
     };
     let boot_id = boot_id()?;
-    let options = VolumeOptions {
-        cluster: None,
+    let options = VolumesOptions {
         new_server: ServerUuid(process.random.random()),
+        new_volumes: flags.data.iter().map(|_| VolumeUuid(process.random.random())).collect(),
         geometry: Geometry::default(),
         boot: BootId(boot_id),
         max_open: flags.max_open,
     };
-    let data = flags.data.clone();
-    let opened = tokio::task::spawn_blocking(move || {
-        if let Some(parent) = data.parent() {
-            std::fs::create_dir_all(parent)?;
-        }
-        anyhow::Ok(Volume::open(Arc::new(OsFiles), &data, options)?)
-    });
-    let volume = opened.await?.with_context(|| format!("--data {}", flags.data.display()))?;
-    let uuid = volume.record().server;
+    let files: Arc<dyn ChunkFiles> = Arc::new(OsFiles);
+    let dirs: Vec<Directory> = flags
+        .data
+        .iter()
+        .map(|dir| Directory { dir: dir.clone(), files: Arc::clone(&files) })
+        .collect();
+    let opened = tokio::task::spawn_blocking(move || Volumes::open(dirs, &options));
+    let volumes = opened.await?.context("--data")?;
+    let uuid = volumes.record().server;
     let config = Config {
         masters: flags.master,
         advertise: vec![advertise],
@@ -83,7 +83,7 @@ async fn run(flags: Flags, mut process: Process) -> anyhow::Result<()> {
             tasks: process.tasks,
             shutdown: process.shutdown,
             connector: Arc::new(TcpConnector),
-            volume: Arc::new(volume),
+            volumes: Arc::new(volumes),
         },
         config,
     );

@@ -1,6 +1,11 @@
 //! What the chunkserver counts. The names are stable and described in `docs/metrics-chunkserver.md`.
 
+use crate::volumes::Bay;
 use gfs_process::{Counter, Gauge, Labelled, Metrics};
+use std::sync::atomic::Ordering;
+
+/// The label of what is told of each volume: its directory.
+const VOLUME: [&str; 1] = ["volume"];
 
 /// The chunkserver's metrics.
 #[derive(Clone)]
@@ -15,20 +20,42 @@ pub(crate) struct ServerMetrics {
     pub(crate) commands: Labelled<2, Counter>,
     pub(crate) disk_errors: Labelled<1, Counter>,
     pub(crate) streams: Gauge,
-    pub(crate) replicas: Gauge,
+    replicas: Labelled<1, Gauge>,
     pub(crate) push_memory: Gauge,
-    pub(crate) total_bytes: Gauge,
-    pub(crate) free_bytes: Gauge,
-    pub(crate) oldest_io: Gauge,
-    pub(crate) unclean: Gauge,
+    total_bytes: Labelled<1, Gauge>,
+    free_bytes: Labelled<1, Gauge>,
+    oldest_io: Labelled<1, Gauge>,
+    in_service: Labelled<1, Gauge>,
+    pub(crate) unclean: Labelled<1, Gauge>,
     pub(crate) sessions: Gauge,
     pub(crate) scrubbed: Counter,
     pub(crate) scrub_findings: Labelled<1, Counter>,
-    pub(crate) scrub_percent: Gauge,
-    pub(crate) scrub_completed: Gauge,
+    pub(crate) scrub_percent: Labelled<1, Gauge>,
+    pub(crate) scrub_completed: Labelled<1, Gauge>,
 }
 
 impl ServerMetrics {
+    /// From the start on all is told of every volume.
+    pub(crate) fn begin_volume(&self, bay: &Bay) {
+        let name = bay.name();
+        for gauge in [&self.unclean, &self.scrub_percent, &self.scrub_completed] {
+            gauge.with([&name]).set(0);
+        }
+        self.tell_volume(bay);
+    }
+
+    /// Brings what is told of a volume up to date.
+    pub(crate) fn tell_volume(&self, bay: &Bay) {
+        let name = bay.name();
+        let volume = [name.as_str()];
+        let (total, free) = bay.space();
+        self.total_bytes.with(volume).set(i64::try_from(total).unwrap_or(i64::MAX));
+        self.free_bytes.with(volume).set(i64::try_from(free).unwrap_or(i64::MAX));
+        self.oldest_io.with(volume).set(i64::from(bay.io.oldest_ms()));
+        self.replicas.with(volume).set(i64::from(bay.replicas.load(Ordering::Relaxed)));
+        self.in_service.with(volume).set(i64::from(bay.service().is_serving()));
+    }
+
     pub(crate) fn new(metrics: &Metrics) -> Self {
         Self {
             written: metrics.counter(
@@ -69,20 +96,33 @@ impl ServerMetrics {
                 ["operation"],
             ),
             streams: metrics.gauge("gfs_chunkserver_streams", "Data streams open now"),
-            replicas: metrics.gauge("gfs_chunkserver_replicas", "Replicas on the volume"),
+            replicas: metrics.gauges("gfs_chunkserver_replicas", "Replicas on the volume", VOLUME),
             push_memory: metrics
                 .gauge("gfs_chunkserver_push_credit_bytes", "Memory reserved for pushed data"),
-            total_bytes: metrics
-                .gauge("gfs_chunkserver_volume_total_bytes", "Size of the volume's file system"),
-            free_bytes: metrics
-                .gauge("gfs_chunkserver_volume_free_bytes", "Free space of the file system"),
-            oldest_io: metrics.gauge(
+            total_bytes: metrics.gauges(
+                "gfs_chunkserver_volume_total_bytes",
+                "Size of the volume's file system",
+                VOLUME,
+            ),
+            free_bytes: metrics.gauges(
+                "gfs_chunkserver_volume_free_bytes",
+                "Free space of the file system",
+                VOLUME,
+            ),
+            oldest_io: metrics.gauges(
                 "gfs_chunkserver_oldest_io_milliseconds",
                 "Age of the oldest disk operation under way",
+                VOLUME,
             ),
-            unclean: metrics.gauge(
+            in_service: metrics.gauges(
+                "gfs_chunkserver_volume_in_service",
+                "1 while the volume does its part, 0 when it has left service",
+                VOLUME,
+            ),
+            unclean: metrics.gauges(
                 "gfs_chunkserver_unclean_replicas",
                 "Replicas with bytes not yet known to be on disk",
+                VOLUME,
             ),
             sessions: metrics.gauge("gfs_chunkserver_sessions", "Masters it is registered with"),
             scrubbed: metrics.counter(
@@ -94,13 +134,15 @@ impl ServerMetrics {
                 "What the scrub found",
                 ["kind"],
             ),
-            scrub_percent: metrics.gauge(
+            scrub_percent: metrics.gauges(
                 "gfs_chunkserver_scrub_progress_percent",
                 "Of the replicas, how many the present pass has verified",
+                VOLUME,
             ),
-            scrub_completed: metrics.gauge(
+            scrub_completed: metrics.gauges(
                 "gfs_chunkserver_scrub_completed_timestamp_seconds",
                 "When the last complete pass ended",
+                VOLUME,
             ),
         }
     }

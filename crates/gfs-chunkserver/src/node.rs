@@ -2,19 +2,18 @@
 
 use crate::chunks::Chunks;
 use crate::credit::Credit;
-use crate::io_age::IoAges;
 use crate::metrics::ServerMetrics;
 use crate::read::ranges;
-use crate::store::{Volume, VolumeRecord};
+use crate::volumes::{ServerRecord, Volumes};
 use gfs_core::replica::{Remember, ServerGate};
 use gfs_process::{Clock, Tasks};
 use gfs_proto::v1 as pb;
 use gfs_transport::Dialer;
-use gfs_types::{CommitSequence, Epoch, Millis};
+use gfs_types::{BLOCK_SIZE, ChunkHandle, CommitSequence, Epoch, Millis};
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc, watch};
 
 /// Copies made at a time. More would only share the same disk and network.
 const COPIES_AT_ONCE: usize = 8;
@@ -30,35 +29,23 @@ pub(crate) type ToMaster = mpsc::Sender<pb::ServerMessage>;
 
 /// One chunkserver.
 pub(crate) struct Node {
-    pub(crate) volume: Arc<Volume>,
+    pub(crate) volumes: Arc<Volumes>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) dialer: Dialer,
     pub(crate) tasks: Tasks,
     pub(crate) metrics: ServerMetrics,
-    pub(crate) io: IoAges,
     pub(crate) credit: Credit,
     pub(crate) chunks: Chunks,
     pub(crate) copying: Semaphore,
     /// Going away on purpose.
     pub(crate) leaving: AtomicBool,
-    /// There is, or was, something on the volume that cannot be told: that a chunk is not here does
-    /// not show that it never was.
-    pub(crate) forgetful: AtomicBool,
-    pub(crate) capacity: Capacity,
     pub(crate) counts: Counts,
-    /// The scrub, as heartbeats tell it.
-    pub(crate) scrub: Mutex<pb::ScrubState>,
+    /// Counts what makes all masters hear anew which replicas there are.
+    pub(crate) reports: watch::Sender<u64>,
     /// Set by a flag: instead of what the master says.
     pub(crate) read_limit: Option<Millis>,
     gate: Mutex<ServerGate>,
     masters: Mutex<BTreeMap<usize, ToMaster>>,
-}
-
-/// Space as last asked, for those who must not wait for the disk.
-#[derive(Debug, Default)]
-pub(crate) struct Capacity {
-    pub(crate) total: AtomicU64,
-    pub(crate) free: AtomicU64,
 }
 
 /// What heartbeats tell.
@@ -67,7 +54,6 @@ pub(crate) struct Counts {
     pub(crate) written: AtomicU64,
     pub(crate) read: AtomicU64,
     pub(crate) streams: AtomicI64,
-    pub(crate) replicas: AtomicU32,
 }
 
 /// A stream that is open, for as long as it lives.
@@ -82,7 +68,7 @@ impl Drop for OpenStream {
 
 /// What a node is made from.
 pub(crate) struct NodeParts {
-    pub(crate) volume: Arc<Volume>,
+    pub(crate) volumes: Arc<Volumes>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) dialer: Dialer,
     pub(crate) tasks: Tasks,
@@ -93,24 +79,21 @@ pub(crate) struct NodeParts {
 
 impl Node {
     pub(crate) fn new(parts: NodeParts) -> Arc<Self> {
-        let VolumeRecord { epoch, sequence, .. } = parts.volume.record();
+        let ServerRecord { epoch, sequence, .. } = parts.volumes.record();
         let stored = Remember { epoch: epoch.0, commit_sequence: sequence.0 };
         let read_limit = parts.read_limit.unwrap_or(Millis(10_000));
         Arc::new(Self {
-            volume: parts.volume,
+            volumes: parts.volumes,
             clock: parts.clock,
             dialer: parts.dialer,
             tasks: parts.tasks,
             metrics: parts.metrics,
-            io: IoAges::default(),
             credit: Credit::new(parts.push_memory),
             chunks: Chunks::default(),
             copying: Semaphore::new(COPIES_AT_ONCE),
             leaving: AtomicBool::new(false),
-            forgetful: AtomicBool::new(false),
-            capacity: Capacity::default(),
             counts: Counts::default(),
-            scrub: Mutex::default(),
+            reports: watch::channel(0).0,
             read_limit: parts.read_limit,
             gate: Mutex::new(ServerGate::new(stored, read_limit)),
             masters: Mutex::default(),
@@ -144,9 +127,9 @@ impl Node {
         self: &Arc<Self>,
         remember: Remember,
     ) -> Result<(), pb::ErrorDetail> {
-        let node = Arc::clone(self);
         let (epoch, sequence) = (Epoch(remember.epoch), CommitSequence(remember.commit_sequence));
-        self.on_disk("epoch", move || node.volume.persist_epoch(epoch, sequence)).await?;
+        let stored = self.volumes.persist_epoch(epoch, sequence).await;
+        stored.map_err(|error| self.disk_error("epoch", error))?;
         self.gate().remembered(remember);
         Ok(())
     }
@@ -188,31 +171,20 @@ impl Node {
     /// a finding is not lost with the notice that told it.
     pub(crate) fn replica_states(&self) -> Vec<pb::ReplicaState> {
         let mut states = self.chunks.states();
-        for (handle, blocks) in self.volume.damaged() {
+        for (handle, blocks) in self.volumes.damaged() {
             let at = states.binary_search_by_key(&handle.0, |state| state.handle).ok();
             if let Some(state) = at.and_then(|at| states.get_mut(at)) {
                 state.damaged = ranges(&blocks);
             }
         }
-        states
-    }
-
-    /// The volume as heartbeats tell it, without touching the disk.
-    pub(crate) fn volume_state(&self) -> pb::VolumeState {
-        let health = self.volume.health();
-        let failing = match (health.failing, health.read_only) {
-            (Some(why), _) => why,
-            (None, true) => "the file system is read-only".to_owned(),
-            (None, false) => String::new(),
-        };
-        pb::VolumeState {
-            uuid: self.volume.record().server.to_bytes().to_vec().into(),
-            total_bytes: self.capacity.total.load(Ordering::Relaxed),
-            free_bytes: self.capacity.free.load(Ordering::Relaxed),
-            oldest_io_ms: self.io.oldest_ms(self.clock.now()),
-            failing,
-            chunks: self.counts.replicas.load(Ordering::Relaxed),
-            scrub: Some(*lock(&self.scrub)),
+        for state in &mut states {
+            let bay = self.volumes.bay(ChunkHandle(state.handle)).ok();
+            if bay.is_some_and(|bay| !bay.service().is_serving()) {
+                // It may be read where no other one can be, and does not count.
+                let count = state.length.div_ceil(BLOCK_SIZE).max(1);
+                state.damaged = vec![pb::BlockRange { first: 0, count }];
+            }
         }
+        states
     }
 }

@@ -9,7 +9,7 @@ use crate::store::{ChunkRead, StoreError};
 use gfs_core::replica::{Event, ReadVerdict};
 use gfs_proto::v1 as pb;
 use gfs_transport::{BulkFrame, BulkReceiver, BulkSender};
-use gfs_types::{ChunkHandle, ErrorCode, MAX_SLICE};
+use gfs_types::{ChunkHandle, ErrorCode, GfsError, MAX_SLICE};
 use prost::Message as _;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -111,11 +111,12 @@ type Piece = JoinHandle<Result<ChunkRead, pb::ErrorDetail>>;
 /// Starts to read one piece.
 fn read_piece(node: &Arc<Node>, chunk: &Arc<Chunk>, offset: u32, bytes: u32) -> Piece {
     let (node, chunk) = (Arc::clone(node), Arc::clone(chunk));
-    tokio::task::spawn_blocking(move || {
-        let handle = ChunkHandle(chunk.handle);
+    let handle = ChunkHandle(chunk.handle);
+    let volumes = Arc::clone(&node.volumes);
+    volumes.blocking(handle, move || {
         let mut damaged = Vec::new();
         let result = node.timed("read", || {
-            let read = node.volume.read(handle, offset, bytes);
+            let read = node.volumes.read(handle, offset, bytes);
             if let Err(StoreError::Corrupt { blocks, .. }) = &read {
                 damaged.clone_from(blocks);
             }
@@ -154,14 +155,23 @@ async fn stream(
         let bytes = piece_at(offset, left);
         let cached = match ahead {
             Some(_) => None,
-            None => node.volume.read_cached(ChunkHandle(chunk.handle), offset, bytes),
+            None => node.volumes.read_cached(ChunkHandle(chunk.handle), offset, bytes),
         };
         let from_disk = cached.is_none();
         let read = match cached {
             Some(read) => read,
             None => {
                 let piece = ahead.take().unwrap_or_else(|| read_piece(node, chunk, offset, bytes));
-                piece.await.map_err(|_| error(ErrorCode::Internal, "a read panicked"))??
+                let bay = node.volumes.bay(ChunkHandle(chunk.handle)).map_err(GfsError::from)?;
+                tokio::select! {
+                    read = piece => {
+                        read.map_err(|_| error(ErrorCode::Internal, "a read panicked"))??
+                    }
+                    () = bay.gone() => {
+                        let why = format!("the volume is gone: {}", bay.service().reason());
+                        return Err(error(ErrorCode::DiskError, why));
+                    }
+                }
             }
         };
         node.gate().check_read(node.clock.now())?;

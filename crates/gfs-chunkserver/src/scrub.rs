@@ -5,6 +5,7 @@
 use crate::node::{Node, lock};
 use crate::read::ranges;
 use crate::store::{Examined, Rechecked, StoreError, Volume};
+use crate::volumes::Bay;
 use gfs_core::scrub::{Next, Page, Scrubber, Settings};
 use gfs_process::Shutdown;
 use gfs_proto::v1 as pb;
@@ -14,8 +15,9 @@ use std::time::Duration;
 
 /// The thread looks so often whether it is to end.
 const NAP: Millis = Millis(100);
-/// A disk operation of clients that takes so long shows that the disk has enough to do.
-const BUSY: Millis = Millis(100);
+/// A disk operation of clients that takes so long shows that the disk has enough to do. (Ages are
+/// exact to 100 ms.)
+const BUSY: Millis = Millis(200);
 
 /// What was found wrong with a replica.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -213,11 +215,30 @@ impl Scrub {
     }
 }
 
-/// The thread.
-pub(crate) fn run(node: &Arc<Node>, settings: Settings, shutdown: &Shutdown) -> anyhow::Result<()> {
-    let mut scrub = Scrub::new(Arc::clone(&node.volume), settings, node.clock.now());
+/// The replicas of one volume of a server.
+struct OnVolume<'a> {
+    node: &'a Node,
+    at: usize,
+    bay: &'a Bay,
+}
+
+/// The thread of the volume that has this place among the server's.
+pub(crate) fn run(
+    node: &Arc<Node>,
+    at: usize,
+    settings: Settings,
+    shutdown: &Shutdown,
+) -> anyhow::Result<()> {
+    let Some((bay, volume)) =
+        node.volumes.bays().get(at).and_then(|bay| Some((bay, bay.volume().ok()?)))
+    else {
+        return idle(shutdown);
+    };
+    let replicas = OnVolume { node, at, bay };
+    let mut scrub = Scrub::new(Arc::clone(volume), settings, node.clock.now());
     let mut next = Millis(0);
-    while !shutdown.is_requested() {
+    let name = bay.name();
+    while !shutdown.is_requested() && bay.service().is_serving() {
         let now = node.clock.now();
         // Nothing is found as long as nobody hears of it.
         let rest = if node.has_master() { next - now } else { NAP };
@@ -225,34 +246,50 @@ pub(crate) fn run(node: &Arc<Node>, settings: Settings, shutdown: &Shutdown) -> 
             std::thread::sleep(Duration::from_millis(rest.min(NAP).0));
             continue;
         }
-        let io = node.io.begin(now);
-        let span = scrub.step(&**node, now, node.clock.wall());
-        drop(io);
+        let span = scrub.step(&replicas, now, node.clock.wall());
         next = now + span;
         let state = scrub.state();
-        node.metrics.scrub_percent.set(i64::from(state.percent));
-        node.metrics.scrub_completed.set(i64::try_from(state.completed_ms / 1_000).unwrap_or(0));
-        *lock(&node.scrub) = state;
+        let completed = i64::try_from(state.completed_ms / 1_000).unwrap_or(0);
+        node.metrics.scrub_percent.with([&name]).set(i64::from(state.percent));
+        node.metrics.scrub_completed.with([&name]).set(completed);
+        *lock(&bay.scrub) = state;
     }
-    scrub.save(node.clock.now());
+    if bay.service().is_serving() {
+        scrub.save(node.clock.now());
+    }
+    idle(shutdown)
+}
+
+/// There is nothing to verify any more.
+fn idle(shutdown: &Shutdown) -> anyhow::Result<()> {
+    while !shutdown.is_requested() {
+        std::thread::sleep(Duration::from_millis(NAP.0));
+    }
     Ok(())
 }
 
-impl Replicas for Node {
+impl OnVolume<'_> {
+    fn is_here(&self, handle: u64) -> bool {
+        self.node.volumes.home(ChunkHandle(handle)) == Some(self.at)
+    }
+}
+
+impl Replicas for OnVolume<'_> {
     fn page(&self, after: u64, limit: usize) -> Page {
-        self.chunks.page(after, limit)
+        self.node.volumes.page(self.at, after, limit)
     }
 
     fn state(&self, handle: u64) -> Option<pb::ReplicaState> {
-        self.chunks.state(handle)
+        self.node.chunks.state(handle).filter(|_| self.is_here(handle))
     }
 
     fn idle(&self, handle: u64) -> Option<pb::ReplicaState> {
-        self.chunks.idle(handle)
+        self.node.chunks.idle(handle).filter(|_| self.is_here(handle))
     }
 
     fn found(&self, state: &pb::ReplicaState, finding: &Finding) -> bool {
-        let (chunk, count) = (state.handle, &self.metrics.scrub_findings);
+        let node = self.node;
+        let (chunk, count) = (state.handle, &node.metrics.scrub_findings);
         match finding {
             Finding::Restored => {
                 count.with(["restored"]).inc();
@@ -262,30 +299,30 @@ impl Replicas for Node {
             Finding::Damaged { .. } if state.complete == 0 => return false,
             Finding::Damaged { blocks, fresh } => {
                 count.with(["damaged"]).inc();
-                self.metrics.corrupt.inc_by(blocks.len() as u64);
+                node.metrics.corrupt.inc_by(blocks.len() as u64);
                 tracing::warn!(chunk, ?blocks, fresh, "the scrub found damage");
                 let damaged = pb::ReplicaState { damaged: ranges(blocks), ..state.clone() };
-                self.notify(chunk, pb::notice::Body::Damaged(damaged));
+                node.notify(chunk, pb::notice::Body::Damaged(damaged));
             }
             Finding::Lost { why } => {
-                if !self.chunks.lose(state) {
+                if !node.chunks.lose(state) {
                     return false;
                 }
+                node.volumes.forget(ChunkHandle(chunk));
                 count.with(["lost"]).inc();
                 tracing::error!(chunk, why, "a replica is lost");
                 let lost = pb::ReplicaState { handle: chunk, ..Default::default() };
-                self.notify(chunk, pb::notice::Body::Damaged(lost));
+                node.notify(chunk, pb::notice::Body::Damaged(lost));
             }
         }
         true
     }
 
     fn verified(&self, bytes: u32) {
-        self.metrics.scrubbed.inc_by(u64::from(bytes));
+        self.node.metrics.scrubbed.inc_by(u64::from(bytes));
     }
 
-    fn busy(&self, now: Millis) -> bool {
-        // The scrub's own operation has only just begun.
-        u64::from(self.io.oldest_ms(now)) >= BUSY.0
+    fn busy(&self, _now: Millis) -> bool {
+        u64::from(self.bay.io.oldest_ms()) >= BUSY.0
     }
 }

@@ -6,7 +6,7 @@ use crate::heartbeat::Heartbeats;
 use crate::metrics::ServerMetrics;
 use crate::node::{Node, NodeParts};
 use crate::session::{Identity, Link, Sessions};
-use crate::store::Volume;
+use crate::volumes::Volumes;
 use crate::{copy, push, read, upkeep};
 use gfs_core::scrub;
 use gfs_process::{Clock, Health, Metrics, Random, Shutdown, Tasks};
@@ -27,8 +27,8 @@ use tonic::service::Routes;
 const FAREWELL: Duration = Duration::from_millis(300);
 /// A heartbeat loop that stands still for so long makes the process unhealthy.
 const HEARTBEAT_LIMIT: Millis = Millis(30_000);
-/// The disk may hang for long: only after this is a restart of any use.
-const SYNC_LIMIT: Millis = Millis(600_000);
+/// So long after all volumes are gone the process counts as stuck: a restart may bring them back.
+const VOLUMES_LIMIT: Millis = Millis(600_000);
 
 /// What a chunkserver is to do.
 #[derive(Clone, Debug)]
@@ -45,7 +45,7 @@ pub struct Config {
     pub stale_read_limit: Option<Millis>,
     /// Memory for pushed data, in bytes.
     pub push_memory: u64,
-    /// How the volume is verified in the background.
+    /// How each volume is verified in the background.
     pub scrub: scrub::Settings,
     /// Windows, limits and times of connections.
     pub transport: gfs_transport::Config,
@@ -67,8 +67,8 @@ pub struct Parts {
     pub shutdown: Shutdown,
     /// Dials masters and peers.
     pub connector: Arc<dyn Connector>,
-    /// The volume, opened.
-    pub volume: Arc<Volume>,
+    /// The data directories, opened.
+    pub volumes: Arc<Volumes>,
 }
 
 /// A chunkserver. Does nothing before [`ChunkServer::serve`].
@@ -96,16 +96,16 @@ impl ChunkServer {
     /// threads.
     ///
     /// # Errors
-    /// The volume cannot be read, or no thread can be had.
+    /// No thread can be had.
     pub async fn serve<I>(self, incoming: I) -> anyhow::Result<()>
     where
         I: Stream<Item = io::Result<Accepted>> + Send,
     {
         let Self { config, parts, number } = self;
-        let Parts { clock, mut random, metrics, health, tasks, shutdown, connector, volume } =
+        let Parts { clock, mut random, metrics, health, tasks, shutdown, connector, volumes } =
             parts;
         let node = Node::new(NodeParts {
-            volume,
+            volumes,
             clock,
             dialer: Dialer::new(Arc::clone(&connector), config.transport.clone()),
             tasks: tasks.clone(),
@@ -114,10 +114,7 @@ impl ChunkServer {
             read_limit: config.stale_read_limit,
         });
         let registered = health.condition("registered", "no master has registered this server yet");
-        upkeep::scan(&node).await?;
-        // Asked once before the first registration, which tells it.
-        let asking = Arc::clone(&node);
-        tokio::task::spawn_blocking(move || upkeep::ask_space(&asking)).await?;
+        upkeep::start(&node).await;
 
         // Heartbeats and upkeep go on while streams are being ended.
         let (ended_trigger, ended) = Shutdown::new();
@@ -137,16 +134,18 @@ impl ChunkServer {
             main: tokio::runtime::Handle::current(),
         };
         tasks.essential_thread("heartbeats", move || heartbeats.run())?;
-        let (syncing, pulse) = (Arc::clone(&node), health.pulse("sync", SYNC_LIMIT));
-        let ended_sync = ended.clone();
-        tasks.essential_thread("sync", move || upkeep::sync(&syncing, &ended_sync, pulse))?;
-        if config.scrub.rate > 0 {
-            let (scrubbing, ended, settings) = (Arc::clone(&node), ended.clone(), config.scrub);
-            tasks.essential_thread("scrub", move || {
-                crate::scrub::run(&scrubbing, settings, &ended)
-            })?;
+        for (at, bay) in node.volumes.bays().iter().enumerate() {
+            let (syncing, bay, ended_sync) = (Arc::clone(&node), Arc::clone(bay), ended.clone());
+            tasks.essential_thread("sync", move || upkeep::sync(&syncing, &bay, &ended_sync))?;
+            if config.scrub.rate > 0 {
+                let (scrubbing, ended, settings) = (Arc::clone(&node), ended.clone(), config.scrub);
+                tasks.essential_thread("scrub", move || {
+                    crate::scrub::run(&scrubbing, at, settings, &ended)
+                })?;
+            }
         }
-        tasks.essential("ticks", upkeep::tick(Arc::clone(&node), ended.clone()));
+        let pulse = health.pulse("volumes", VOLUMES_LIMIT);
+        tasks.essential("ticks", upkeep::tick(Arc::clone(&node), ended.clone(), pulse));
         let sessions = Arc::new(Sessions {
             node: Arc::clone(&node),
             identity: Identity {

@@ -3,7 +3,6 @@
 use crate::node::Node;
 use crate::store::StoreError;
 use anyhow::Context as _;
-use bytes::Bytes;
 use gfs_process::{Condition, Random, Shutdown};
 use gfs_proto::{detail_of, v1 as pb};
 use gfs_types::{ClusterId, Crc, ErrorCode, Geometry, Millis, PROTOCOL_VERSION, ServerNumber};
@@ -126,6 +125,8 @@ impl Sessions {
         let node = &self.node;
         let peer = node.dialer.peer(&link.address)?;
         let mut client = SessionClient::new(peer.control());
+        let mut reports = node.reports.subscribe();
+        reports.mark_unchanged();
         let answer = client.register(self.request()).await.map_err(refusal)?.into_inner();
         self.join(&answer).await?;
         let (to, queue) = mpsc::channel(QUEUE);
@@ -162,6 +163,9 @@ impl Sessions {
                     ended?;
                     reported = true;
                 }
+                _ = reports.changed() => {
+                    anyhow::bail!("a volume left service: all is reported anew");
+                }
                 () = is_stale(&mut stale, answer.session) => {
                     anyhow::bail!("the master no longer knows the session");
                 }
@@ -169,18 +173,9 @@ impl Sessions {
         }
     }
 
-    /// The kernel's boot id, by which the master knows that this server forgot nothing since; none
-    /// if it did.
-    fn boot_id(&self) -> Bytes {
-        match self.node.forgetful.load(Ordering::Relaxed) {
-            true => Bytes::new(),
-            false => self.identity.boot_id.to_vec().into(),
-        }
-    }
-
     fn request(&self) -> pb::RegisterRequest {
         let node = &self.node;
-        let record = node.volume.record();
+        let record = node.volumes.record();
         let seen = node.gate().seen();
         let cluster = record.cluster.map(|id| id.to_bytes().to_vec()).unwrap_or_default();
         pb::RegisterRequest {
@@ -192,12 +187,24 @@ impl Sessions {
             commit_sequence: seen.commit_sequence,
             addresses: self.identity.addresses.clone(),
             place: Some(self.identity.place.clone()),
-            volumes: vec![node.volume_state()],
-            boot_id: self.boot_id(),
+            volumes: node.volumes.states(),
+            boot_id: self.memory().into(),
             cluster_level: CLUSTER_LEVEL,
             highest_handle: node.chunks.highest_handle(),
             software: env!("CARGO_PKG_VERSION").to_owned(),
         }
+    }
+
+    /// What changes whenever this server may have forgotten replicas: with the kernel's boot, after
+    /// which what was not synced may be gone, and with the volumes in service. Nothing if there is,
+    /// or was, something on a volume that cannot be told: that a chunk is not here does not show
+    /// that it never was.
+    fn memory(&self) -> Vec<u8> {
+        if self.node.volumes.is_forgetful() {
+            return Vec::new();
+        }
+        let boot = u128::from_be_bytes(self.identity.boot_id);
+        (boot ^ self.node.volumes.memory()).to_be_bytes().to_vec()
     }
 
     /// Takes over what the master says: the cluster, the number, the epoch.
@@ -208,14 +215,11 @@ impl Sessions {
         let geometry = Geometry::new(u64::from(answer.chunk_size))?;
         anyhow::ensure!(answer.server != 0 && answer.session != 0, "the master gave no number");
         node.observe(answer.epoch, answer.commit_sequence).await.map_err(Refusal)?;
-        let before = node.volume.record();
+        let before = node.volumes.record();
         let number = ServerNumber(answer.server);
-        if before.cluster != Some(cluster) || before.number != number || before.geometry != geometry
-        {
-            let volume = Arc::clone(&node.volume);
-            let joined =
-                tokio::task::spawn_blocking(move || volume.join(cluster, number, geometry));
-            joined.await?.map_err(|error| match error {
+        if before.number != number || !node.volumes.are_joined(cluster, number, geometry) {
+            let joined = node.volumes.join(cluster, number, geometry).await;
+            joined.map_err(|error| match error {
                 StoreError::WrongCluster { .. } | StoreError::Invalid(_) => {
                     let detail = pb::ErrorDetail::new(ErrorCode::WrongCluster, error.to_string());
                     anyhow::Error::from(Refusal(detail))
@@ -224,7 +228,7 @@ impl Sessions {
             })?;
             if before.number != number {
                 node.chunks.forget_loaded();
-                crate::upkeep::scan(node).await?;
+                crate::upkeep::scan(node).await;
             }
         }
         let limit = node.read_limit.unwrap_or(Millis(u64::from(answer.stale_read_limit_ms)));

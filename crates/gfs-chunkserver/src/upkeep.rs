@@ -1,131 +1,179 @@
-//! What a chunkserver does unasked: ticks for its replicas, syncs in the background, space, and
-//! the numbers it must remember.
+//! What a chunkserver does unasked: ticks for its replicas, looking after its volumes, syncs in the
+//! background, and the numbers it must remember.
 
 use crate::node::Node;
-use crate::store::ScanEntry;
+use crate::volumes::Bay;
 use anyhow::Context as _;
 use gfs_core::replica::Event;
 use gfs_process::{Pulse, Shutdown};
+use gfs_proto::v1 as pb;
+use gfs_types::{ErrorCode, Millis};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::time::{MissedTickBehavior, interval};
 
 /// Between two ticks of active replicas.
 const TICK: Duration = Duration::from_millis(100);
-/// Between two background passes over the disk.
+/// Between two background passes over a disk.
 const SYNC: Duration = Duration::from_millis(250);
-/// Background passes between two storings of the commit sequence heard.
-const REMEMBER: u32 = 20;
-/// Threads that read headers at the start.
-const SCANNERS: usize = 4;
+/// Background passes between two looks whether the volume is still there.
+const LOOK: u32 = 4;
+/// Ticks between two storings of the commit sequence heard.
+const REMEMBER: u32 = 50;
 
-/// Reads what is on the volume.
-///
-/// # Errors
-/// A directory cannot be listed.
-pub(crate) async fn scan(node: &Arc<Node>) -> anyhow::Result<()> {
-    let volume = Arc::clone(&node.volume);
-    let read = tokio::task::spawn_blocking(move || {
-        volume.scan(SCANNERS).and_then(|found| Ok((found, volume.quarantined()?)))
-    });
-    let (found, quarantined) = read.await??;
-    let forgetful = !found.unreadable.is_empty() || !quarantined.is_empty();
-    node.forgetful.store(forgetful, Ordering::Relaxed);
-    for (handle, why) in &found.unreadable {
-        tracing::error!(%handle, why, "a chunk's file cannot be read");
-    }
-    for name in &found.strangers {
-        tracing::warn!(name, "a file that is none of ours was left alone");
-    }
-    let mut states = Vec::with_capacity(found.entries.len());
-    for entry in found.entries {
-        match entry {
-            ScanEntry::Chunk(state) => states.push(state),
-            ScanEntry::Garbled { handle, why } => {
-                tracing::error!(%handle, why, "a garbled chunk file was put into quarantine");
+/// Reads what is on the volumes and what space they have, at the start: ticks have not begun. A
+/// volume that hangs at that is gone.
+pub(crate) async fn start(node: &Arc<Node>) {
+    let reading = async {
+        scan(node).await;
+        for bay in node.volumes.bays() {
+            let asking = Arc::clone(bay);
+            tokio::select! {
+                // What it does not say is asked again.
+                _ = bay.blocking(move || asking.ask_space()) => {}
+                () = bay.gone() => {}
+            }
+            node.metrics.begin_volume(bay);
+        }
+    };
+    tokio::pin!(reading);
+    let mut ticks = interval(TICK);
+    loop {
+        tokio::select! {
+            () = &mut reading => return,
+            _ = ticks.tick() => {
+                for (at, service, _) in node.volumes.passed(Millis(TICK.as_millis() as u64)) {
+                    let volume = node.volumes.bays().get(at).map(|bay| bay.name());
+                    tracing::error!(volume, why = service.reason(), "a volume fails");
+                }
             }
         }
     }
-    tracing::info!(replicas = states.len(), "the volume was read");
-    node.chunks.set_found(states);
-    Ok(())
+}
+
+/// Reads what is on the volumes.
+pub(crate) async fn scan(node: &Arc<Node>) {
+    let found = node.volumes.scan().await;
+    node.chunks.set_found(found);
 }
 
 /// Ticks active replicas until shutdown.
-pub(crate) async fn tick(node: Arc<Node>, shutdown: Shutdown) -> anyhow::Result<()> {
+///
+/// The pulse stops when all volumes are gone: they may come back with a restart.
+pub(crate) async fn tick(node: Arc<Node>, shutdown: Shutdown, pulse: Pulse) -> anyhow::Result<()> {
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut count = 0_u32;
+    let mut last = node.clock.now();
     loop {
         tokio::select! {
             _ = ticks.tick() => {}
-            () = shutdown.requested() => return Ok(()),
+            () = shutdown.requested() => {
+                pulse.retire();
+                return Ok(());
+            }
         }
+        let now = node.clock.now();
+        watch_volumes(&node, now.since(last));
+        last = now;
         for chunk in node.chunks.ticking() {
             node.step(&chunk, Event::Tick);
         }
         count = count.wrapping_add(1);
         if count.is_multiple_of(10) {
+            tokio::task::spawn_blocking(gfs_transport::memory::trim);
             node.chunks.drop_absent();
-            let replicas = node.chunks.count();
-            node.counts.replicas.store(replicas as u32, Ordering::Relaxed);
-            node.metrics.replicas.set(replicas as i64);
+            node.volumes.count();
+            if node.volumes.bays().iter().any(|bay| bay.volume().is_ok()) {
+                pulse.beat();
+            }
             node.metrics.push_memory.set(node.credit.used() as i64);
-            let oldest = node.io.oldest_ms(node.clock.now());
-            node.metrics.oldest_io.set(i64::from(oldest));
+            for bay in node.volumes.bays() {
+                node.metrics.tell_volume(bay);
+            }
+        }
+        if count.is_multiple_of(REMEMBER) {
+            remember(&node);
         }
     }
 }
 
-/// The thread that syncs in the background, asks for space, and gives freed memory back.
-pub(crate) fn sync(node: &Node, shutdown: &Shutdown, pulse: Pulse) -> anyhow::Result<()> {
+/// Looks after the health of the volumes, without touching them. One that is gone takes its replicas
+/// along; of one that fails they count no more. The masters hear of either at once, by a new report,
+/// and make them good elsewhere.
+fn watch_volumes(node: &Arc<Node>, span: Millis) {
+    let worse = node.volumes.passed(span);
+    if worse.is_empty() {
+        return;
+    }
+    for (at, service, lost) in worse {
+        let Some(bay) = node.volumes.bays().get(at) else { continue };
+        let (volume, why) = (bay.name(), service.reason().to_owned());
+        if service.is_gone() {
+            tracing::error!(volume, why, replicas = lost.len(), "a volume is gone");
+        } else {
+            let replicas = node.volumes.replicas_on(at).len();
+            tracing::error!(volume, why, replicas, "a volume fails: it takes nothing new");
+        }
+        let text = format!("volume {volume} is gone: {why}");
+        let error = pb::ErrorDetail::new(ErrorCode::DiskError, text);
+        for handle in lost {
+            node.chunks.abandon(node, handle.0, &error);
+        }
+    }
+    node.reports.send_modify(|reports| *reports += 1);
+}
+
+/// The thread that syncs one volume in the background, asks for its space, and looks whether it is
+/// still there.
+pub(crate) fn sync(node: &Node, bay: &Bay, shutdown: &Shutdown) -> anyhow::Result<()> {
     let mut count = 0_u32;
+    let name = bay.name();
     while !shutdown.is_requested() {
-        pulse.beat();
-        ask_space(node);
-        let report = node.volume.background_sync(node.clock.now());
-        node.metrics.unclean.set(report.dirty as i64);
-        if count.is_multiple_of(4) {
-            gfs_transport::memory::trim();
+        if let Ok(volume) = bay.volume() {
+            if let Err(error) = bay.ask_space() {
+                tracing::warn!(volume = name, %error, "a volume does not say what space it has");
+            }
+            if count.is_multiple_of(LOOK) {
+                volume.look();
+            }
+            if bay.service().is_serving() {
+                let report = volume.background_sync(node.clock.now());
+                node.metrics.unclean.with([&name]).set(report.dirty as i64);
+            }
         }
         count = count.wrapping_add(1);
-        if count.is_multiple_of(REMEMBER) {
-            remember(node);
-        }
         std::thread::sleep(SYNC);
     }
-    pulse.retire();
     Ok(())
 }
 
-/// Space, for those who must not wait for the disk.
-pub(crate) fn ask_space(node: &Node) {
-    let asked = node.timed("space", || node.volume.capacity());
-    if let Ok(capacity) = asked {
-        node.capacity.total.store(capacity.total, Ordering::Relaxed);
-        node.capacity.free.store(capacity.free, Ordering::Relaxed);
-        node.metrics.total_bytes.set(capacity.total as i64);
-        node.metrics.free_bytes.set(capacity.free as i64);
-    }
-}
-
 /// Stores the highest commit sequence heard, so that a rolled back master is noticed.
-fn remember(node: &Node) {
+fn remember(node: &Arc<Node>) {
     let Some(remember) = node.gate().to_remember() else { return };
-    let epoch = gfs_types::Epoch(remember.epoch);
-    let sequence = gfs_types::CommitSequence(remember.commit_sequence);
-    let stored = node.timed("epoch", || node.volume.persist_epoch(epoch, sequence));
-    if stored.is_ok() {
-        node.gate().remembered(remember);
-    }
+    let node = Arc::clone(node);
+    tokio::spawn(async move {
+        // What was not stored is stored the next time.
+        let _ = node.remember(remember).await;
+    });
 }
 
-/// The end: everything that was acknowledged is made durable, and says so.
+/// The end: everything that was acknowledged is made durable, and says so. A volume that hangs is
+/// not waited for.
 pub(crate) async fn close(node: &Arc<Node>) -> anyhow::Result<()> {
-    let volume = Arc::clone(&node.volume);
-    let unclean = tokio::task::spawn_blocking(move || volume.close_all());
-    let unclean = unclean.await.context("closing the volume")?;
+    let mut unclean = 0;
+    let mut closing = Vec::new();
+    for bay in node.volumes.bays() {
+        if let Ok(volume) = bay.volume().cloned() {
+            closing.push((bay, tokio::task::spawn_blocking(move || volume.close_all())));
+        }
+    }
+    for (bay, closed) in closing {
+        tokio::select! {
+            closed = closed => unclean += closed.context("closing a volume")?,
+            () = bay.gone() => {}
+        }
+    }
     if unclean > 0 {
         tracing::warn!(unclean, "replicas that could not be made clean");
     }

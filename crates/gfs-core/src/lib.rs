@@ -6,6 +6,7 @@
 //! * [`writer`]: a client that writes a file.
 //! * [`reader`]: a client that reads one.
 //! * [`scrub`]: a volume's background verification.
+//! * [`volume`]: which of a server's volumes takes a new replica, and when one leaves service.
 //!
 //! Each is a state machine: `(state, event, now) -> (state, effects)`. The shells (`gfs-master`,
 //! `gfs-chunkserver`, `gfs-client`) turn sockets, disks and clocks into events and carry effects
@@ -17,4 +18,5 @@ pub mod mistakes;
 pub mod reader;
 pub mod replica;
 pub mod scrub;
+pub mod volume;
 pub mod writer;

@@ -15,8 +15,10 @@ static ALLOCATOR: gfs_transport::memory::Allocator = gfs_transport::memory::Allo
 /// Starts a master and four chunkservers on this machine and stores some 500 MB of files that are
 /// here anyway (the Rust toolchain, sources of crates) with three copies each. Kills and freezes
 /// chunkservers while files are written and read, flips bits on a disk, removes the tree and restores
-/// it, kills the master. At the end a table shows each claim and what was seen. The exit code is 0
-/// when all of them held, 1 when one did not, 130 when interrupted.
+/// it, kills the master. On a second cluster, one of two data directories of a server turns read-only
+/// while files are written: as root on a machine with loop devices; elsewhere it is taken away. At
+/// the end a table shows each claim and what was seen. The exit code is 0 when all of them held, 1
+/// when one did not, 130 when interrupted.
 #[derive(Parser)]
 #[command(version)]
 struct Flags {

@@ -59,7 +59,8 @@ struct Process {
     arguments: Vec<String>,
     grpc: SocketAddr,
     http: SocketAddr,
-    data: PathBuf,
+    /// The first is where everything else of it lies, too.
+    data: Vec<PathBuf>,
     log: PathBuf,
     running: Mutex<Option<Running>>,
 }
@@ -127,11 +128,19 @@ impl LocalCluster {
         Ok(self.process(part)?.http)
     }
 
-    /// The directory of `part`'s files.
+    /// The directory of `part`'s files: of a chunkserver with several, the first.
     ///
     /// # Errors
     /// Where there is no such part.
     pub fn data(&self, part: Part) -> anyhow::Result<&Path> {
+        self.directories(part)?.first().map(PathBuf::as_path).context("no data directory")
+    }
+
+    /// All data directories of `part`.
+    ///
+    /// # Errors
+    /// Where there is no such part.
+    pub fn directories(&self, part: Part) -> anyhow::Result<&[PathBuf]> {
         Ok(&self.process(part)?.data)
     }
 
@@ -351,7 +360,7 @@ impl LocalCluster {
             pid: process.lock().as_ref().map(Running::pid),
             grpc: process.grpc,
             http: process.http,
-            data: process.data.clone(),
+            data: process.data.first().cloned().unwrap_or_default(),
             log: process.log.clone(),
         };
         let state = ClusterState {
@@ -379,14 +388,23 @@ impl Process {
             Part::Server(number) => number + 1,
         };
         let (grpc, http) = (address(2 * slot)?, address(2 * slot + 1)?);
-        let data = options.data.join(part.to_string());
+        let disk = |number: usize| match number {
+            0 => options.data.join(part.to_string()),
+            number => options.data.join(format!("{part}-disk-{number}")),
+        };
+        let disks = if part == Part::Master { 1 } else { options.directories };
+        let data: Vec<PathBuf> = (0..disks).map(disk).collect();
+        // A server that has volumes already takes in a new directory, and makes none.
+        for dir in data.iter().skip(1) {
+            fs::create_dir_all(dir).with_context(|| format!("creating {}", dir.display()))?;
+        }
         let log = options.data.join("logs").join(format!("{part}.log"));
         let mut arguments = vec![
             format!("--listen={grpc}"),
             format!("--http-listen={http}"),
-            format!("--data={}", data.display()),
             format!("--log-level={}", options.log),
         ];
+        arguments.extend(data.iter().map(|dir| format!("--data={}", dir.display())));
         let binary = match part {
             Part::Master => {
                 arguments.push("--metadata=embedded".to_owned());

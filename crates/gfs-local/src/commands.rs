@@ -23,6 +23,7 @@ pub(crate) fn up(flags: Up) -> anyhow::Result<()> {
     let options = Options {
         data,
         servers: flags.servers,
+        directories: flags.dirs,
         address: flags.address,
         first_port: flags.master_port,
         chunk_size: flags.chunk_size,

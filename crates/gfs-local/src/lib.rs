@@ -6,11 +6,13 @@
 
 mod child;
 mod cluster;
+mod disk;
 mod options;
 mod probe;
 mod state;
 
 pub use cluster::{LocalCluster, Part};
+pub use disk::LoopDisk;
 pub use options::{Binaries, Options};
 pub use probe::{Answer, http_get};
 pub use rustix::process::Signal;

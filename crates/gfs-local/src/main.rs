@@ -43,6 +43,10 @@ struct Up {
     #[arg(long, value_name = "N", default_value_t = 4)]
     servers: usize,
 
+    /// Data directories of each chunkserver
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    dirs: usize,
+
     /// Spread the servers over this many zones
     #[arg(long, value_name = "N", default_value_t = 1)]
     zones: usize,

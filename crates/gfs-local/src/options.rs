@@ -18,6 +18,8 @@ pub struct Options {
     pub data: PathBuf,
     /// How many chunkservers, 1 to 48.
     pub servers: usize,
+    /// Data directories of each chunkserver, 1 to 16: `chunkserver-N/`, `chunkserver-N-disk-1/`, ...
+    pub directories: usize,
     /// Where all processes listen.
     pub address: Ipv4Addr,
     /// The master's port; its HTTP port and those of the chunkservers follow.
@@ -45,6 +47,7 @@ impl Options {
         Ok(Self {
             data: data.into(),
             servers: 4,
+            directories: 1,
             address: Ipv4Addr::LOCALHOST,
             first_port: 7000,
             chunk_size: None,
@@ -79,6 +82,7 @@ impl Options {
 
     pub(crate) fn check(&self) -> anyhow::Result<()> {
         ensure!((1..=48).contains(&self.servers), "--servers must lie in 1..=48");
+        ensure!((1..=16).contains(&self.directories), "--dirs must lie in 1..=16");
         ensure!((1..=self.servers).contains(&self.zones), "--zones must lie in 1..=servers");
         ensure!(
             (1..=u16::MAX - PORTS).contains(&self.first_port),

@@ -27,6 +27,8 @@ const READY: Duration = Duration::from_secs(30);
 pub struct Shape {
     /// Chunkservers.
     pub servers: usize,
+    /// Data directories of each.
+    pub directories: usize,
     /// Bytes of a chunk.
     pub chunk_size: u32,
     /// Longest time a client's call may take.
@@ -35,7 +37,7 @@ pub struct Shape {
 
 impl Default for Shape {
     fn default() -> Self {
-        Self { servers: 4, chunk_size: 1 << 20, deadline: Duration::from_secs(30) }
+        Self { servers: 4, directories: 1, chunk_size: 1 << 20, deadline: Duration::from_secs(30) }
     }
 }
 
@@ -83,6 +85,7 @@ impl Bench {
     pub fn options(directory: &Path, shape: Shape) -> anyhow::Result<Options> {
         Ok(Options {
             servers: shape.servers,
+            directories: shape.directories,
             chunk_size: Some(shape.chunk_size.into()),
             ..Options::isolated(directory, &CLUSTERS)?
         })
@@ -257,9 +260,7 @@ impl Bench {
                 chunk.servers.len()
             );
             for server in &chunk.servers {
-                let data = self.cluster.data(self.part(server)?)?;
-                let replica = Replica::of(data, chunk.handle, self.chunk_size())?
-                    .with_context(|| format!("no replica in {}", data.display()))?;
+                let replica = self.replica(self.part(server)?, chunk.handle)?;
                 replica.check(content, chunk.length.into())?;
                 ensure!(
                     replica.header.complete.version.0 == chunk.version
@@ -273,6 +274,21 @@ impl Bench {
         }
         ensure!(position == length, "the chunks of {path} have {position} bytes, not {length}");
         Ok(())
+    }
+
+    /// The replica of a chunk on a server: the latest, in whichever of its directories.
+    ///
+    /// # Errors
+    /// Where there is none.
+    pub fn replica(&self, part: Part, handle: u64) -> anyhow::Result<Replica> {
+        let mut found = Vec::new();
+        for data in self.cluster.directories(part)? {
+            found.extend(Replica::of(data, handle, self.chunk_size())?);
+        }
+        found
+            .into_iter()
+            .max_by_key(|replica| replica.header.complete.version)
+            .with_context(|| format!("no replica of chunk {handle:016x} on {part}"))
     }
 
     /// The binary of this name beside those of the cluster.

@@ -141,8 +141,14 @@ uuid! {
     ClusterId
 }
 uuid! {
-    /// A chunkserver's identity, minted with its volume. Never a pod name or an address.
+    /// A chunkserver's identity, minted with its first volume and on each of them. Never a pod name
+    /// or an address.
     ServerUuid
+}
+uuid! {
+    /// A volume (data directory) of a chunkserver, minted with it. Two directories never have the
+    /// same one, unless one is a copy of the other.
+    VolumeUuid
 }
 
 /// A client process: random, drawn by the client when it connects. With [`OpSequence`] it names an

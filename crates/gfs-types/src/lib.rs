@@ -18,7 +18,7 @@ pub use geometry::{
 };
 pub use ids::{
     ChunkHandle, ClientId, ClusterId, CommitSequence, Epoch, InodeId, OpSequence, PROTOCOL_VERSION,
-    ROOT_INODE, Serial, ServerNumber, ServerUuid, Version,
+    ROOT_INODE, Serial, ServerNumber, ServerUuid, Version, VolumeUuid,
 };
 pub use path::{GfsPath, MAX_NAME_BYTES, MAX_PATH_BYTES, Name, PathError};
 pub use time::{Millis, WallMillis};

@@ -5,10 +5,12 @@
 //! All calls block, but for [`ChunkFile::read_cached`]. None may be made while a lock is held that
 //! more than one chunk needs.
 
+mod aged;
 mod faulty;
 mod model;
 mod os;
 
+pub(crate) use aged::AgedFiles;
 pub use faulty::{Fault, FaultyFiles, Hook, Moment, Operation, OperationKind, Rule, killed};
 pub use os::OsFiles;
 
@@ -36,19 +38,6 @@ impl Capacity {
             0 => 100,
             total => (used * 100).div_ceil(u128::from(total)) as u64,
         }
-    }
-
-    /// Whether new chunks may be placed here: below 95 % used.
-    #[must_use]
-    pub fn accepts_new_chunks(self) -> bool {
-        self.used_percent() < 95
-    }
-
-    /// Whether clones may be placed here: below 90 % used, so that repair never takes the space
-    /// that clients' writes need.
-    #[must_use]
-    pub fn accepts_clones(self) -> bool {
-        self.used_percent() < 90
     }
 }
 

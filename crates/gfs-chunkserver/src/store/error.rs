@@ -88,6 +88,9 @@ pub enum StoreError {
         /// The file.
         path: PathBuf,
     },
+    /// No volume has room for a new replica.
+    #[error("no volume takes a new replica ({0})")]
+    Full(String),
     /// The file system is read-only.
     #[error("the volume is read-only: {path}")]
     ReadOnly {
@@ -103,6 +106,14 @@ pub enum StoreError {
         path: PathBuf,
         /// The operating system's error.
         source: io::Error,
+    },
+    /// The volume has left service: see [`gfs_core::volume::Service`].
+    #[error("volume {dir} is out of service: {why}")]
+    OutOfService {
+        /// The volume's directory.
+        dir: PathBuf,
+        /// Why.
+        why: String,
     },
     /// The volume belongs to another cluster. Nothing on it was touched.
     #[error("{dir} belongs to cluster {found}, not {expected}; nothing was changed")]
@@ -167,8 +178,11 @@ impl StoreError {
             Self::StaleVersion { .. } | Self::Incomplete(_) => ErrorCode::StaleVersion,
             Self::Sealed(_) => ErrorCode::Sealed,
             Self::Suspect(_) => ErrorCode::Fenced,
-            Self::NoSpace { .. } => ErrorCode::NoSpace,
-            Self::Failed(_) | Self::ReadOnly { .. } | Self::Disk { .. } => ErrorCode::DiskError,
+            Self::NoSpace { .. } | Self::Full(_) => ErrorCode::NoSpace,
+            Self::Failed(_)
+            | Self::ReadOnly { .. }
+            | Self::Disk { .. }
+            | Self::OutOfService { .. } => ErrorCode::DiskError,
             Self::WrongCluster { .. } => ErrorCode::WrongCluster,
             Self::InUse { .. } => ErrorCode::Busy,
             Self::NotAVolume { .. } => ErrorCode::Internal,

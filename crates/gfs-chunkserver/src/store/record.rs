@@ -3,7 +3,9 @@
 use super::{StoreError, StoreResult};
 use crate::files::ChunkFiles;
 use crate::store::layout::VolumeLayout;
-use gfs_types::{ClusterId, CommitSequence, Crc, Epoch, Geometry, ServerNumber, ServerUuid};
+use gfs_types::{
+    ClusterId, CommitSequence, Crc, Epoch, Geometry, ServerNumber, ServerUuid, VolumeUuid,
+};
 use std::fmt::Write as _;
 use std::path::Path;
 
@@ -12,9 +14,10 @@ use std::path::Path;
 /// renamed, directory synced), so a crash leaves the old or the new one.
 ///
 /// ```text
-/// gfs-volume 1
+/// gfs-volume 2
 /// cluster 01234567-89ab-cdef-0011-223344556677
 /// server 8d3f0000-0000-0000-0000-000000000001
+/// volume 77aa0000-0000-0000-0000-000000000002
 /// number 3
 /// chunk-size 67108864
 /// epoch 12
@@ -22,13 +25,16 @@ use std::path::Path;
 /// crc32c 5be3f21a
 /// ```
 ///
-/// `cluster none` and `number 0` stand until the server has first registered.
+/// `cluster none` and `number 0` stand until the server has first registered. Format 1 had no line
+/// `volume`, since a server had one volume: its uuid is that of the server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VolumeRecord {
     /// The cluster that the volume belongs to, once it does.
     pub cluster: Option<ClusterId>,
-    /// The server's identity, minted with the volume.
+    /// The server's identity, minted with its first volume and the same on all of them.
     pub server: ServerUuid,
+    /// The volume's own.
+    pub volume: VolumeUuid,
     /// The number under which the cluster knows the server; 0 before it registered.
     pub number: ServerNumber,
     /// How chunks are cut.
@@ -47,8 +53,10 @@ impl VolumeRecord {
     pub fn encode(&self) -> String {
         let cluster = self.cluster.map_or_else(|| "none".to_owned(), |cluster| cluster.to_string());
         let text = format!(
-            "gfs-volume 1\ncluster {cluster}\nserver {}\nnumber {}\nchunk-size {}\nepoch {}\nsequence {}\n",
+            "gfs-volume 2\ncluster {cluster}\nserver {}\nvolume {}\nnumber {}\nchunk-size {}\nepoch {}\n\
+             sequence {}\n",
             self.server,
+            self.volume,
             self.number.0,
             self.geometry.chunk_size(),
             self.epoch,
@@ -69,10 +77,11 @@ impl VolumeRecord {
             let value = line.strip_prefix(name).and_then(|rest| rest.strip_prefix(' '));
             value.ok_or_else(|| format!("the record has {line:?} in place of {name}"))
         };
-        match field("gfs-volume")? {
-            "1" => {}
+        let format = match field("gfs-volume")? {
+            "1" => 1,
+            "2" => 2,
             format => return Err(format!("format {format} was written by newer software")),
-        }
+        };
         let bad = |value: &str| format!("the record's value {value:?} makes no sense");
         let number = |value: &str| value.parse::<u64>().map_err(|_| bad(value));
         let cluster = match field("cluster")? {
@@ -81,6 +90,13 @@ impl VolumeRecord {
         };
         let value = field("server")?;
         let server = ServerUuid::parse(value).ok_or_else(|| bad(value))?;
+        let volume = match format {
+            1 => VolumeUuid(server.0),
+            _ => {
+                let value = field("volume")?;
+                VolumeUuid::parse(value).ok_or_else(|| bad(value))?
+            }
+        };
         let value = field("number")?;
         let server_number = value.parse().map_err(|_| bad(value))?;
         let value = field("chunk-size")?;
@@ -88,6 +104,7 @@ impl VolumeRecord {
         Ok(Self {
             cluster,
             server,
+            volume,
             number: ServerNumber(server_number),
             geometry,
             epoch: Epoch(number(field("epoch")?)?),
@@ -175,6 +192,7 @@ mod tests {
         let mut record = VolumeRecord {
             cluster: None,
             server: ServerUuid(5),
+            volume: VolumeUuid(6),
             number: ServerNumber(0),
             geometry: Geometry::default(),
             epoch: Epoch(0),
@@ -191,5 +209,15 @@ mod tests {
             assert!(VolumeRecord::decode(&garbled).is_err(), "byte {at}");
             assert!(VolumeRecord::decode(&text.as_bytes()[..at]).is_err(), "cut at {at}");
         }
+    }
+
+    #[test]
+    fn the_record_of_a_server_with_one_volume_is_read() {
+        let text = "gfs-volume 1\ncluster none\nserver 8d3f0000-0000-0000-0000-000000000001\n\
+                    number 3\nchunk-size 67108864\nepoch 12\nsequence 5\n";
+        let record = VolumeRecord::decode(framed(text.to_owned()).as_bytes()).unwrap();
+        assert_eq!((record.volume.0, record.epoch), (record.server.0, Epoch(12)));
+        let newer = framed(text.replace("gfs-volume 1", "gfs-volume 3"));
+        assert!(VolumeRecord::decode(newer.as_bytes()).unwrap_err().contains("newer"));
     }
 }

@@ -15,7 +15,7 @@ use bytes::Bytes;
 use gfs_core::replica::Window;
 use gfs_types::{
     BlockSums, ChunkHandle, ClusterId, CommitSequence, Epoch, Geometry, Millis, ServerNumber,
-    ServerUuid,
+    ServerUuid, VolumeUuid,
 };
 use std::collections::BTreeMap;
 use std::io;
@@ -31,8 +31,10 @@ pub struct VolumeOptions {
     /// The cluster it must belong to, if that is known: a new volume joins it, another's is
     /// refused.
     pub cluster: Option<ClusterId>,
-    /// The identity that a new volume gets.
+    /// The identity of the server that a new volume gets.
     pub new_server: ServerUuid,
+    /// The identity that a new volume gets.
+    pub new_volume: VolumeUuid,
     /// How a new volume's chunks are cut, until [`Volume::join`] says otherwise.
     pub geometry: Geometry,
     /// The kernel's boot id.
@@ -52,11 +54,15 @@ pub struct VolumeHealth {
     pub read_errors: u64,
     /// Writes and syncs that the disk failed.
     pub write_errors: u64,
+    /// The directory is not what was opened: why not.
+    pub missing: Option<String>,
 }
 
 impl VolumeHealth {
     pub(crate) fn note(&mut self, operation: &str, error: &StoreError) {
         match error {
+            // The process ran out of something; the disk has nothing to do with it.
+            StoreError::Disk { source, .. } if is_shortage(source) => {}
             StoreError::ReadOnly { .. } => self.read_only = true,
             StoreError::Disk { .. } if matches!(operation, "read" | "open" | "list") => {
                 self.read_errors += 1;
@@ -73,6 +79,13 @@ impl VolumeHealth {
             _ => {}
         }
     }
+}
+
+/// Of file descriptors or memory.
+fn is_shortage(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    let errno = error.raw_os_error().map(Errno::from_raw_os_error);
+    matches!(errno, Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::NOBUFS))
 }
 
 /// The chunks that are in use or were lately.
@@ -114,7 +127,6 @@ impl Volume {
         dir: &Path,
         options: VolumeOptions,
     ) -> StoreResult<Self> {
-        let layout = VolumeLayout::new(dir);
         match files.create_dir(dir) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
                 // A read-only file system may say so before it looks.
@@ -125,17 +137,42 @@ impl Volume {
             }
             _ => {}
         }
-        let held = files.lock_dir(dir).map_err(|error| match error.kind() {
-            io::ErrorKind::WouldBlock => StoreError::InUse { dir: dir.to_owned() },
-            _ => StoreError::disk("lock", dir, error),
-        })?;
+        let held = lock_dir(&*files, dir)?;
+        let layout = VolumeLayout::new(dir);
         let record = match VolumeRecord::load(&*files, &layout)? {
             Some(record) => record,
             None => create(&*files, &layout, &options)?,
         };
+        Self::opened(files, layout, held, record, options)
+    }
+
+    /// Opens the volume in `dir` if there is one. Touches nothing where there is none.
+    ///
+    /// # Errors
+    /// As [`Self::open`]; there is no such directory.
+    pub fn open_existing(
+        files: Arc<dyn ChunkFiles>,
+        dir: &Path,
+        options: VolumeOptions,
+    ) -> StoreResult<Option<Self>> {
+        let held = lock_dir(&*files, dir)?;
+        let layout = VolumeLayout::new(dir);
+        match VolumeRecord::load(&*files, &layout)? {
+            Some(record) => Self::opened(files, layout, held, record, options).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    fn opened(
+        files: Arc<dyn ChunkFiles>,
+        layout: VolumeLayout,
+        held: Box<dyn DirLock>,
+        record: VolumeRecord,
+        options: VolumeOptions,
+    ) -> StoreResult<Self> {
         match (options.cluster, record.cluster) {
             (Some(expected), Some(found)) if expected != found => {
-                return Err(StoreError::WrongCluster { dir: dir.to_owned(), found, expected });
+                return Err(StoreError::WrongCluster { dir: layout.dir, found, expected });
             }
             _ => {}
         }
@@ -161,6 +198,29 @@ impl Volume {
             volume.join(cluster, number, geometry)?;
         }
         Ok(volume)
+    }
+
+    /// Its directory.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.shared.volume.dir
+    }
+
+    /// Looks whether the directory is still the one that was opened, with this volume's record in
+    /// it: files that are open outlive the directory that they were in, and what is written to them
+    /// then is lost with the process. What is found shows in [`Self::health`].
+    pub fn look(&self) {
+        let why = match VolumeRecord::load(&*self.shared.files, &self.shared.volume) {
+            Ok(Some(record)) if record.volume == self.record().volume => return,
+            Ok(Some(record)) => format!("volume {} is in its place", record.volume),
+            Ok(None) => "its directory was removed or unmounted".to_owned(),
+            Err(StoreError::NotAVolume { why, .. }) => why,
+            Err(error) => {
+                lock(&self.shared.health).note("read", &error);
+                return;
+            }
+        };
+        lock(&self.shared.health).missing.get_or_insert(why);
     }
 
     /// The volume's record.
@@ -485,6 +545,13 @@ impl Volume {
     }
 }
 
+fn lock_dir(files: &dyn ChunkFiles, dir: &Path) -> StoreResult<Box<dyn DirLock>> {
+    files.lock_dir(dir).map_err(|error| match error.kind() {
+        io::ErrorKind::WouldBlock => StoreError::InUse { dir: dir.to_owned() },
+        _ => StoreError::disk("lock", dir, error),
+    })
+}
+
 /// Makes a volume where there is nothing, or the beginnings of one that a crash left.
 fn create(
     files: &dyn ChunkFiles,
@@ -526,6 +593,7 @@ fn create(
     let record = VolumeRecord {
         cluster: options.cluster,
         server: options.new_server,
+        volume: options.new_volume,
         number: ServerNumber(0),
         geometry: options.geometry,
         epoch: Epoch(0),

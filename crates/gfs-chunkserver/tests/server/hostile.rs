@@ -8,7 +8,7 @@ use gfs_chunkserver::files::OsFiles;
 use gfs_chunkserver::store::{BootId, StoreError, Volume, VolumeOptions};
 use gfs_proto::v1 as pb;
 use gfs_transport::BulkFrame;
-use gfs_types::{ClusterId, ErrorCode, Geometry, ServerUuid};
+use gfs_types::{ClusterId, ErrorCode, Geometry, ServerUuid, VolumeUuid};
 use pb::push_request::Body as PushBody;
 use std::sync::Arc;
 
@@ -154,6 +154,7 @@ async fn a_directory_in_use_or_of_another_cluster_is_refused() {
     let options = |cluster| VolumeOptions {
         cluster,
         new_server: ServerUuid(9),
+        new_volume: VolumeUuid(0x70),
         geometry: Geometry::default(),
         boot: BootId([1; 16]),
         max_open: 8,

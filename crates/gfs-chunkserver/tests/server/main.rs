@@ -8,5 +8,6 @@ mod hostile;
 mod master;
 mod rig;
 mod scrub;
+mod volumes;
 mod wire;
 mod writes;

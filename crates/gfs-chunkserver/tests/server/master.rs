@@ -208,6 +208,16 @@ impl Master {
         self.state.lock().unwrap().reports.get(&server).cloned().unwrap_or_default()
     }
 
+    /// Waits until a server has reported so.
+    pub(crate) async fn reported(
+        &self,
+        server: u32,
+        is: impl Fn(&[pb::ReplicaState]) -> bool,
+    ) -> Vec<pb::ReplicaState> {
+        self.until("report", |state| state.reports.get(&server).filter(|all| is(all)).cloned())
+            .await
+    }
+
     /// Waits for a beat that is so.
     pub(crate) async fn beat(&self, server: u32, is: impl Fn(&pb::Heartbeat) -> bool) {
         self.until("beat", |state| state.beats.get(&server).filter(|beat| is(beat)).map(|_| ()))

@@ -3,15 +3,15 @@
 use crate::master::Master;
 use async_trait::async_trait;
 use gfs_chunkserver::files::{ChunkFiles, FaultyFiles, OsFiles};
-use gfs_chunkserver::store::{BootId, Volume, VolumeOptions};
-use gfs_chunkserver::{ChunkServer, Config, Parts};
+use gfs_chunkserver::store::BootId;
+use gfs_chunkserver::{ChunkServer, Config, Directory, Parts, Volumes, VolumesOptions};
 use gfs_core::scrub::Settings;
 use gfs_process::{
     Health, Metrics, Shutdown, ShutdownTrigger, SystemClock, Tasks, random_from_seed,
 };
 use gfs_proto::v1 as pb;
 use gfs_transport::{BoxedIo, Connector, Dialer, TcpConnector, tcp_incoming};
-use gfs_types::{Geometry, Millis, ServerUuid};
+use gfs_types::{Geometry, Millis, ServerUuid, VolumeUuid};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -55,6 +55,17 @@ impl Connector for Wire {
     }
 }
 
+/// What volumes are opened with; the identities follow from the seed.
+pub(crate) fn volumes_options(seed: u128) -> VolumesOptions {
+    VolumesOptions {
+        new_server: ServerUuid(seed),
+        new_volumes: (0..8).map(|at| VolumeUuid(seed << 8 | at)).collect(),
+        geometry: Geometry::default(),
+        boot: BootId([1; 16]),
+        max_open: 64,
+    }
+}
+
 /// A chunkserver that runs.
 pub(crate) struct Running {
     pub(crate) number: u32,
@@ -71,6 +82,8 @@ pub(crate) struct Running {
 pub(crate) enum Disk {
     Real(tempfile::TempDir),
     Model(FaultyFiles),
+    /// Several, one for each volume.
+    Models(Vec<FaultyFiles>),
 }
 
 impl Disk {
@@ -83,17 +96,31 @@ impl Disk {
         (Self::Model(files.clone()), files)
     }
 
-    fn files(&self) -> Arc<dyn ChunkFiles> {
-        match self {
-            Self::Real(_) => Arc::new(OsFiles),
-            Self::Model(files) => Arc::new(files.clone()),
-        }
+    pub(crate) fn models(count: u64) -> (Self, Vec<FaultyFiles>) {
+        let files: Vec<FaultyFiles> = (1..=count).map(FaultyFiles::new).collect();
+        (Self::Models(files.clone()), files)
     }
 
     pub(crate) fn dir(&self) -> PathBuf {
         match self {
             Self::Real(dir) => dir.path().join("volume"),
-            Self::Model(_) => Path::new("/volume").to_owned(),
+            Self::Model(_) | Self::Models(_) => Path::new("/volume").to_owned(),
+        }
+    }
+
+    /// The data directories.
+    pub(crate) fn directories(&self) -> Vec<Directory> {
+        let one = |files: Arc<dyn ChunkFiles>| vec![Directory { dir: self.dir(), files }];
+        match self {
+            Self::Real(_) => one(Arc::new(OsFiles)),
+            Self::Model(files) => one(Arc::new(files.clone())),
+            Self::Models(all) => (0..)
+                .zip(all)
+                .map(|(at, files)| Directory {
+                    dir: PathBuf::from(format!("/volume-{at}")),
+                    files: Arc::new(files.clone()),
+                })
+                .collect(),
         }
     }
 }
@@ -108,16 +135,9 @@ impl Running {
     pub(crate) async fn scrubbing(master: &Master, disk: &Disk, seed: u128, rate: u64) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
-        let options = VolumeOptions {
-            cluster: None,
-            new_server: ServerUuid(seed),
-            geometry: Geometry::default(),
-            boot: BootId([1; 16]),
-            max_open: 64,
-        };
-        let (files, dir) = (disk.files(), disk.dir());
-        let opened = tokio::task::spawn_blocking(move || Volume::open(files, &dir, options));
-        let volume = Arc::new(opened.await.unwrap().unwrap());
+        let (dirs, options) = (disk.directories(), volumes_options(seed));
+        let opened = tokio::task::spawn_blocking(move || Volumes::open(dirs, &options));
+        let volumes = Arc::new(opened.await.unwrap().unwrap());
         let (trigger, shutdown) = Shutdown::new();
         let metrics = Metrics::new();
         let tasks = Tasks::new(shutdown.clone(), &metrics);
@@ -142,7 +162,7 @@ impl Running {
                 tasks: tasks.clone(),
                 shutdown,
                 connector: Arc::new(wire.clone()),
-                volume,
+                volumes,
             },
             config,
         );

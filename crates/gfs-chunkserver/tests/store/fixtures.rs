@@ -8,7 +8,7 @@ use gfs_chunkserver::files::OsFiles;
 use gfs_chunkserver::store::{BootId, Header, NewChunk, Slot, StateChange, Volume, VolumeOptions};
 use gfs_types::{
     BLOCK_SIZE, ChunkHandle, ClusterId, CommitSequence, Epoch, Geometry, ServerNumber, ServerUuid,
-    Version,
+    Version, VolumeUuid,
 };
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -24,6 +24,7 @@ fn options() -> VolumeOptions {
     VolumeOptions {
         cluster: Some(ClusterId(0x0123_4567_89ab_cdef)),
         new_server: ServerUuid(0xfedc_ba98),
+        new_volume: VolumeUuid(0x70),
         geometry: Geometry::new(u64::from(2 * BLOCK_SIZE)).unwrap(),
         boot: BootId([7; 16]),
         max_open: 8,

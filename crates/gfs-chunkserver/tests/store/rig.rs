@@ -8,7 +8,7 @@ use gfs_chunkserver::store::{
 };
 use gfs_types::{
     BLOCK_SIZE, BlockSums, ChunkHandle, ClientId, ClusterId, Geometry, InodeId, OpSequence,
-    ServerUuid, Version,
+    ServerUuid, Version, VolumeUuid,
 };
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -26,6 +26,7 @@ pub(crate) fn options(boot: BootId) -> VolumeOptions {
     VolumeOptions {
         cluster: Some(CLUSTER),
         new_server: ServerUuid(0x5e),
+        new_volume: VolumeUuid(0x70),
         geometry: Geometry::new(u64::from(CHUNK)).unwrap(),
         boot,
         max_open: 8,

@@ -119,6 +119,15 @@ impl<P: Clone> Replica<P> {
         }
     }
 
+    /// Ends all commands with this error, whatever they are about.
+    pub(super) fn fail_commands(&mut self, error: &pb::ErrorDetail, out: &mut Outputs<P>) {
+        self.abort_copy(out);
+        for failed in self.commands.drain(..) {
+            let result = Err(error.clone());
+            out.push(Output::CommandDone { id: failed.id, result, digest: false });
+        }
+    }
+
     fn abort_copy(&mut self, out: &mut Outputs<P>) {
         if let Some(front) = self.commands.front_mut()
             && matches!(front.stage, Stage::Planning | Stage::Copying)

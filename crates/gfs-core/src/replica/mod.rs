@@ -331,6 +331,24 @@ impl<P: Clone> Replica<P> {
         self.confirmed = 0;
     }
 
+    /// What it was stored on is gone, and an operation that is under way may never end: all streams
+    /// and commands end with this error, and there is no such replica here any more. Whatever still
+    /// comes of what was under way is ignored; to be dropped after that.
+    pub fn abandon(&mut self, mut error: pb::ErrorDetail, out: &mut Outputs<P>) {
+        error.server = self.settings.server;
+        self.disk = None;
+        self.end_role(&error, out);
+        for stream in self.streams.keys().copied().collect::<Vec<_>>() {
+            self.fail_stream(stream, error.clone(), out);
+            if self.streams.remove(&stream).is_some() {
+                out.push(Output::Close { stream });
+            }
+        }
+        self.fail_commands(&error, out);
+        self.stored = None;
+        self.confirmed = 0;
+    }
+
     /// Takes one event and appends what is to be done.
     pub fn step(&mut self, now: Millis, event: Event<P>, out: &mut Outputs<P>) {
         let lapse = now.since(self.last_event).min(MAX_LAPSE);

@@ -158,7 +158,7 @@ pub(crate) async fn play(stage: &mut Stage<'_>, kind: Kind) -> anyhow::Result<()
     Ok(())
 }
 
-async fn reaches(meter: &Meter, percent: f64) {
+pub(super) async fn reaches(meter: &Meter, percent: f64) {
     while meter.percent() < percent {
         tokio::time::sleep(POLL).await;
     }

@@ -348,8 +348,20 @@ pub mod server_status {
         pub total_bytes: u64,
         #[prost(uint64, tag = "2")]
         pub free_bytes: u64,
+        /// Out of service; why.
         #[prost(string, tag = "3")]
         pub failing: ::prost::alloc::string::String,
+        #[prost(bytes = "bytes", tag = "4")]
+        pub uuid: ::prost::bytes::Bytes,
+        /// Where its server has it.
+        #[prost(string, tag = "5")]
+        pub dir: ::prost::alloc::string::String,
+        /// Replicas on it, as its server counts them.
+        #[prost(uint32, tag = "6")]
+        pub chunks: u32,
+        /// Age of the oldest disk operation under way.
+        #[prost(uint32, tag = "7")]
+        pub oldest_io_ms: u32,
         /// As the volume's server last told.
         #[prost(message, optional, tag = "10")]
         pub scrub: ::core::option::Option<super::ScrubState>,
@@ -1697,7 +1709,7 @@ pub struct RegisterRequest {
     pub cluster_id: ::prost::bytes::Bytes,
     #[prost(uint32, tag = "2")]
     pub protocol_version: u32,
-    /// 16 bytes, minted with the volume.
+    /// 16 bytes, minted with the first volume and the same on all.
     #[prost(bytes = "bytes", tag = "3")]
     pub server_uuid: ::prost::bytes::Bytes,
     /// The number it was given before; 0: never registered.
@@ -1715,7 +1727,9 @@ pub struct RegisterRequest {
     pub place: ::core::option::Option<Place>,
     #[prost(message, repeated, tag = "9")]
     pub volumes: ::prost::alloc::vec::Vec<VolumeState>,
-    /// Kernel boot id (/proc/sys/kernel/random/boot_id), 16 bytes.
+    /// 16 bytes that differ from those of before whenever the server may have forgotten replicas:
+    /// derived from the kernel's boot id (/proc/sys/kernel/random/boot_id) and from which volumes are in
+    /// service.
     #[prost(bytes = "bytes", tag = "10")]
     pub boot_id: ::prost::bytes::Bytes,
     /// Highest cluster level it supports.
@@ -1755,10 +1769,11 @@ pub struct RegisterResponse {
     #[prost(bool, tag = "9")]
     pub leader: bool,
 }
-/// A data directory.
+/// A data directory of a server, which may have several. One that leaves service does so alone: what
+/// it held is missing from the next report, or told as damaged where it can perhaps still be read.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct VolumeState {
-    /// 16 bytes, minted with the directory.
+    /// 16 bytes, minted with the directory; empty: it could not be opened.
     #[prost(bytes = "bytes", tag = "1")]
     pub uuid: ::prost::bytes::Bytes,
     #[prost(uint64, tag = "2")]
@@ -1768,11 +1783,15 @@ pub struct VolumeState {
     /// Age of the oldest disk operation still under way, in milliseconds.
     #[prost(uint32, tag = "4")]
     pub oldest_io_ms: u32,
-    /// Takes nothing new; why, for people.
+    /// It is out of service; why, for people. Never better again while the server runs.
     #[prost(string, tag = "5")]
     pub failing: ::prost::alloc::string::String,
+    /// Replicas on it.
     #[prost(uint32, tag = "6")]
     pub chunks: u32,
+    /// Where the server has it, for people.
+    #[prost(string, tag = "7")]
+    pub dir: ::prost::alloc::string::String,
     /// Absent from servers that know of none.
     #[prost(message, optional, tag = "10")]
     pub scrub: ::core::option::Option<ScrubState>,

@@ -11,3 +11,4 @@ mod refusals;
 mod rollback;
 mod too_few;
 mod trash;
+mod volumes;

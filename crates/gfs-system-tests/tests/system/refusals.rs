@@ -11,7 +11,8 @@ use gfs_types::ClusterId;
 use tokio::io::AsyncWriteExt as _;
 
 const LIMIT: Duration = Duration::from_secs(60);
-const SMALL: Shape = Shape { servers: 2, chunk_size: 1 << 20, deadline: Duration::from_secs(10) };
+const SMALL: Shape =
+    Shape { servers: 2, directories: 1, chunk_size: 1 << 20, deadline: Duration::from_secs(10) };
 
 /// Runs a process that must end by itself, with an error.
 fn refused(command: &mut Command) -> anyhow::Result<String> {

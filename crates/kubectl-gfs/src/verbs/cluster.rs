@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use gfs_client::Client;
+use gfs_client::proto::server_status::VolumeState;
 use gfs_client::proto::{ChunkHealth, Incident, ScrubState, ServerState, ServerStatus};
 use serde::Serialize;
 
@@ -155,6 +156,35 @@ struct Server {
     total_bytes: u64,
     free_bytes: u64,
     scrub: Vec<Scrub>,
+    volumes: Vec<Volume>,
+}
+
+/// A data directory of a server.
+#[derive(Serialize)]
+struct Volume {
+    dir: String,
+    uuid: String,
+    /// Why it is out of service; empty: it is in service.
+    failing: String,
+    chunks: u32,
+    total_bytes: u64,
+    free_bytes: u64,
+    /// Age of its oldest disk operation.
+    oldest_io_ms: u32,
+}
+
+impl From<&VolumeState> for Volume {
+    fn from(volume: &VolumeState) -> Self {
+        Self {
+            dir: volume.dir.clone(),
+            uuid: uuid(&volume.uuid),
+            failing: volume.failing.clone(),
+            chunks: volume.chunks,
+            total_bytes: volume.total_bytes,
+            free_bytes: volume.free_bytes,
+            oldest_io_ms: volume.oldest_io_ms,
+        }
+    }
 }
 
 /// Background verification of one volume.
@@ -239,6 +269,7 @@ fn server(status: ServerStatus) -> Server {
         chunks: status.chunks,
         total_bytes: status.total_bytes,
         free_bytes: status.free_bytes,
+        volumes: status.volumes.iter().map(Volume::from).collect(),
         scrub: status.volumes.into_iter().filter_map(|v| v.scrub).map(Scrub::from).collect(),
     }
 }
@@ -418,6 +449,7 @@ fn status_text(status: &Status) -> String {
         ]);
     }
     text += &columns(&rows, &[2, 3, 4]);
+    text += &volumes_text(&status.servers);
     if !status.incidents.is_empty() {
         text.push('\n');
         let mut rows = vec![row([
@@ -446,6 +478,29 @@ fn status_text(status: &Status) -> String {
                  verdict (the others).\n";
     }
     text
+}
+
+/// The volumes of servers that have several, and those that are out of service.
+fn volumes_text(servers: &[Server]) -> String {
+    let mut rows = vec![row(["volume of", "chunks", "free", "oldest I/O", "directory", ""])];
+    for server in servers {
+        let several = server.volumes.len() > 1;
+        for volume in server.volumes.iter().filter(|v| several || !v.failing.is_empty()) {
+            let service = match volume.failing.as_str() {
+                "" => String::new(),
+                why => format!("OUT OF SERVICE: {why}"),
+            };
+            rows.push(vec![
+                format!("s{}", server.server),
+                volume.chunks.to_string(),
+                bytes(volume.free_bytes),
+                format!("{} ms", volume.oldest_io_ms),
+                volume.dir.clone(),
+                service,
+            ]);
+        }
+    }
+    if rows.len() == 1 { String::new() } else { format!("\n{}", columns(&rows, &[1, 2, 3])) }
 }
 
 #[derive(Serialize)]

@@ -61,6 +61,12 @@ impl Incidents {
         self.lost(handle, slot);
     }
 
+    /// A copy is gone with the disk it was on.
+    pub(super) fn disk_lost(&mut self, now: Now, handle: ChunkHandle, slot: &Slot, cause: &str) {
+        self.at(now, now, 0, cause);
+        self.lost(handle, slot);
+    }
+
     /// The open incident to which a loss now belongs, or a new one.
     fn at(&mut self, now: Now, begun: Now, silent: u64, cause: &str) -> &mut Incident {
         let merge = self

@@ -5,24 +5,13 @@
 
 use super::servers::Server;
 use super::{Chunks, Now};
+pub(super) use crate::volume::Purpose as For;
 use gfs_proto::v1 as pb;
 use gfs_types::{ChunkHandle, ServerNumber};
 use smallvec::SmallVec;
 
-/// How full a server may be to get new chunks, and clones; per cent.
-const FULL_FOR_NEW: u64 = 95;
-const FULL_FOR_CLONES: u64 = 90;
 /// A server that is this much busier than the best one is not worth its nearness.
 const NEARNESS: u64 = 64;
-
-/// What a server is chosen for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum For {
-    /// A new chunk.
-    New,
-    /// A clone.
-    Clone,
-}
 
 /// Why none was chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,15 +80,7 @@ impl Chunks {
         if !server.is_usable() || server.draining || server.is_leaving() || server.is_stuck() {
             return Err(Lack::Servers);
         }
-        let (total, free) = server.room();
-        let full = match purpose {
-            For::New => FULL_FOR_NEW,
-            For::Clone => FULL_FOR_CLONES,
-        };
-        let used = total.saturating_sub(free);
-        if free < u64::from(self.config.chunk_size)
-            || u128::from(used) * 100 > u128::from(total) * u128::from(full)
-        {
+        if !server.has_room(purpose, self.config.chunk_size) {
             return Err(Lack::Space);
         }
         if purpose == For::Clone && server.incoming >= self.clone_limit() {

@@ -3,7 +3,7 @@
 
 use super::change::plausible;
 use super::rollback::is_plausible;
-use super::servers::Report;
+use super::servers::{Report, Server};
 use super::strays::{Stray, StrayKind};
 use super::{Chunks, Now, Outbox};
 use crate::brain::{Response, SessionId, Token};
@@ -160,6 +160,7 @@ impl Chunks {
         }
         self.check_promises(now, server, &pages.replicas, out);
         let mut held: Vec<ChunkHandle> = Vec::new();
+        let mut damaged: Vec<ChunkHandle> = Vec::new();
         for replica in &pages.replicas {
             if !is_plausible(replica.handle.0, counters) {
                 let text = format!("server {server} reports chunk {}: ignored", replica.handle);
@@ -169,8 +170,13 @@ impl Chunks {
                 self.enter_rollback(&why, out);
                 counters.handle = counters.handle.max(replica.handle.0.saturating_add(1));
                 self.orphan(replica.handle, server, replica.promised.max(replica.complete));
-            } else if self.take_replica(now, server, replica, out) {
-                held.push(replica.handle);
+            } else {
+                let had = self.table.get(replica.handle).is_some_and(|slot| slot.holds(server));
+                if self.take_replica(now, server, replica, out) {
+                    held.push(replica.handle);
+                } else if had && replica.damaged {
+                    damaged.push(replica.handle);
+                }
             }
         }
         self.send_owed_grants(server, out);
@@ -181,6 +187,17 @@ impl Chunks {
             .filter(|(handle, slot)| slot.holds(server) && held.binary_search(handle).is_err())
             .map(|(handle, _)| handle)
             .collect();
+        let cause = self.servers.get(server).and_then(Server::failing_volume);
+        if let Some(cause) = &cause {
+            // Copies on a volume that fails are reported as damaged, if at all.
+            let gone = lost.iter().chain(&damaged).copied().collect::<Vec<_>>();
+            for handle in gone {
+                self.set_holds(handle, server, false);
+                if let Some(slot) = self.table.get(handle) {
+                    self.incidents.disk_lost(now, handle, &slot, cause);
+                }
+            }
+        }
         for handle in lost {
             self.set_holds(handle, server, false);
             self.refresh(now, handle);

@@ -3,6 +3,7 @@
 use super::detector::{State, Watch};
 use super::{Chunks, Now};
 use crate::brain::SessionId;
+use crate::volume::{DEAD_IO_MS, Purpose as For, SLOW_IO_MS, has_room};
 use bytes::Bytes;
 use gfs_proto::v1 as pb;
 use gfs_types::{ChunkHandle, Millis, ServerNumber, ServerUuid};
@@ -12,10 +13,6 @@ use std::collections::{BTreeMap, BTreeSet};
 pub(super) const MAX_SERVERS: u32 = u16::MAX as u32;
 /// Commands that a server may have unanswered.
 const MAX_PENDING: usize = 16_384;
-/// Work for a volume whose oldest operation is older than this waits, in milliseconds.
-const SLOW_IO_MS: u32 = 2_000;
-/// A volume that stands for so long is taken as dead, in milliseconds.
-const DEAD_IO_MS: u32 = 10_000;
 /// The report of a new session is waited for that long.
 const REPORT_AWAITED: Millis = Millis(10_000);
 
@@ -239,6 +236,38 @@ impl Server {
         )
     }
 
+    /// Whether one of the volumes takes one more replica of up to `chunk_size` bytes.
+    pub(super) fn has_room(&self, purpose: For, chunk_size: u32) -> bool {
+        self.volumes.iter().any(|v| {
+            v.failing.is_empty()
+                && v.oldest_io_ms < SLOW_IO_MS
+                && v.free_bytes >= u64::from(chunk_size)
+                && has_room(v.total_bytes, v.free_bytes, purpose)
+        })
+    }
+
+    /// What it says of its volumes now; returns what is to be said of those that have left service.
+    pub(super) fn take_volumes(
+        &mut self,
+        volumes: Vec<pb::VolumeState>,
+    ) -> impl Iterator<Item = String> + use<> {
+        let before = std::mem::replace(&mut self.volumes, volumes);
+        let known = |v: &pb::VolumeState| {
+            before.iter().any(|b| (&b.uuid, &b.dir, &b.failing) == (&v.uuid, &v.dir, &v.failing))
+        };
+        let failed = self.volumes.iter().filter(|v| !v.failing.is_empty() && !known(v));
+        let text = failed.map(|v| {
+            format!("server {}: volume {} is out of service: {}", self.number, v.dir, v.failing)
+        });
+        text.collect::<Vec<_>>().into_iter()
+    }
+
+    /// What is to be said of the first volume that is out of service.
+    pub(super) fn failing_volume(&self) -> Option<String> {
+        let volume = self.volumes.iter().find(|v| !v.failing.is_empty())?;
+        Some(format!("volume {} of server {} lost: {}", volume.dir, self.number, volume.failing))
+    }
+
     /// Away on purpose, soon or now.
     pub(super) fn is_leaving(&self) -> bool {
         self.watch.state() == State::Maintenance
@@ -253,7 +282,7 @@ impl Server {
         let oldest = self.session.as_ref().and_then(|s| s.pending.values().find(quick));
         oldest.is_some_and(|p| now.mono.since(p.sent) >= HEARS_WITHIN)
             && self.watch.is_live()
-            && self.volumes.iter().all(|v| v.oldest_io_ms < SLOW_IO_MS)
+            && self.volumes.iter().all(|v| !v.failing.is_empty() || v.oldest_io_ms < SLOW_IO_MS)
     }
 
     /// Its only volumes stand still for so long that they count as gone.

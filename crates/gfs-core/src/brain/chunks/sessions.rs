@@ -81,7 +81,8 @@ impl Chunks {
         if rebooted {
             out.touched_servers.push(number);
         }
-        server.volumes.clone_from(&request.volumes);
+        let failed = server.take_volumes(request.volumes.clone());
+        out.notes.extend(failed.map(|text| (true, text)));
         server.software.clone_from(&request.software);
         server.session = Some(Session {
             id,
@@ -144,7 +145,10 @@ impl Chunks {
             && request.addresses.len() <= MAX_ADDRESSES
             && request.addresses.iter().all(|a| !a.is_empty() && a.len() <= MAX_TEXT)
             && request.volumes.len() <= MAX_VOLUMES
-            && request.volumes.iter().all(|v| v.failing.len() <= MAX_TEXT)
+            && request
+                .volumes
+                .iter()
+                .all(|v| v.failing.len() <= MAX_TEXT && v.dir.len() <= MAX_TEXT)
             && request.boot_id.len() <= MAX_TEXT
             && texts.into_iter().all(|t| t.len() <= MAX_TEXT);
         if !sound {
@@ -259,12 +263,16 @@ impl Chunks {
             return;
         };
         if beat.volumes.len() <= MAX_VOLUMES {
-            server.volumes.clone_from(&beat.volumes);
-            for volume in &mut server.volumes {
+            let mut volumes = beat.volumes.clone();
+            for volume in &mut volumes {
                 if volume.failing.len() > MAX_TEXT {
                     volume.failing = "the server's reason is too long to keep".into();
                 }
+                if volume.dir.len() > MAX_TEXT {
+                    volume.dir.clear();
+                }
             }
+            out.notes.extend(server.take_volumes(volumes).map(|text| (true, text)));
         }
         server.streams = beat.streams;
         reply.left_out = std::mem::take(&mut server.left_out);

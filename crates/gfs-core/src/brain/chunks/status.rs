@@ -170,6 +170,10 @@ fn status(server: &Server, now: Now) -> pb::ServerStatus {
                 total_bytes: v.total_bytes,
                 free_bytes: v.free_bytes,
                 failing: v.failing.clone(),
+                uuid: v.uuid.clone(),
+                dir: v.dir.clone(),
+                chunks: v.chunks,
+                oldest_io_ms: v.oldest_io_ms,
                 scrub: v.scrub,
             })
             .collect(),

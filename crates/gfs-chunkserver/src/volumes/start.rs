@@ -1,0 +1,123 @@
+//! The start: all volumes are read, and of a chunk that is on two of them the better replica counts.
+
+use super::Volumes;
+use crate::store::{ChunkState, ScanEntry};
+use gfs_types::ChunkHandle;
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
+
+/// Threads that read headers of one volume.
+const SCANNERS: usize = 4;
+
+impl Volumes {
+    /// Reads what is on all volumes, side by side, and returns the replicas found. A volume that
+    /// cannot be read leaves service; one that is gone meanwhile is not waited for.
+    pub(crate) async fn scan(&self) -> Vec<ChunkState> {
+        let mut reading = Vec::new();
+        for (at, bay) in self.bays.iter().enumerate() {
+            if let Ok(volume) = bay.volume().cloned() {
+                let read = move || {
+                    volume.scan(SCANNERS).and_then(|found| Ok((found, volume.quarantined()?)))
+                };
+                reading.push((at, bay, bay.blocking(read)));
+            }
+        }
+        let mut reports = Vec::with_capacity(reading.len());
+        for (at, bay, report) in reading {
+            tokio::select! {
+                report = report => reports.push((at, bay, report)),
+                () = bay.gone() => {}
+            }
+        }
+        reports.retain(|(_, bay, _)| !bay.service().is_gone());
+        let mut found: BTreeMap<ChunkHandle, (usize, ChunkState)> = BTreeMap::new();
+        for (at, bay, report) in reports {
+            let volume = bay.name();
+            let (report, quarantined) = match report {
+                Ok(Ok(read)) => read,
+                Ok(Err(error)) => {
+                    tracing::error!(volume, %error, "a volume cannot be read");
+                    bay.fail(format!("it cannot be read: {error}"));
+                    continue;
+                }
+                Err(_) => {
+                    bay.fail("reading it panicked".to_owned());
+                    continue;
+                }
+            };
+            if !report.unreadable.is_empty() || !quarantined.is_empty() {
+                self.forgetful.store(true, Ordering::Relaxed);
+            }
+            for (handle, why) in &report.unreadable {
+                tracing::error!(volume, %handle, why, "a chunk's file cannot be read");
+            }
+            for name in &report.strangers {
+                tracing::warn!(volume, name, "a file that is none of ours was left alone");
+            }
+            let mut replicas = 0_u64;
+            for entry in report.entries {
+                match entry {
+                    ScanEntry::Chunk(state) => {
+                        replicas += 1;
+                        self.found(&mut found, at, state);
+                    }
+                    ScanEntry::Garbled { handle, why } => {
+                        tracing::error!(volume, %handle, why, "a garbled chunk file was put into quarantine");
+                    }
+                }
+            }
+            tracing::info!(volume, replicas, "the volume was read");
+        }
+        let homes = found.iter().map(|(handle, (at, _))| (*handle, *at)).collect();
+        *self.homes.write().unwrap_or_else(std::sync::PoisonError::into_inner) = homes;
+        self.count();
+        found.into_values().map(|(_, state)| state).collect()
+    }
+
+    /// Adds a replica. There is a second one of its chunk when a volume comes back after its
+    /// replicas were made good on another one of this server: the better one is kept, the other goes
+    /// into quarantine.
+    fn found(
+        &self,
+        found: &mut BTreeMap<ChunkHandle, (usize, ChunkState)>,
+        at: usize,
+        state: ChunkState,
+    ) {
+        let handle = state.handle;
+        let (worse, kept) = match found.get(&handle) {
+            None => {
+                found.insert(handle, (at, state));
+                return;
+            }
+            Some((_, other)) if merit(other) >= merit(&state) => (at, other.clone()),
+            Some((other_at, _)) => {
+                let other_at = *other_at;
+                found.insert(handle, (at, state.clone()));
+                (other_at, state)
+            }
+        };
+        let Some(bay) = self.bays.get(worse) else { return };
+        let done = bay.volume().and_then(|volume| volume.quarantine(handle));
+        let volume = bay.name();
+        match done {
+            Ok(()) => tracing::warn!(
+                volume,
+                %handle,
+                version = %kept.complete.version,
+                "another volume has a later replica of the chunk: this one was put into quarantine"
+            ),
+            Err(error) => tracing::error!(volume, %handle, %error, "a second replica stays"),
+        }
+    }
+}
+
+/// What makes one replica of a chunk better than another: what it is complete at, whether that is
+/// known to be on disk, and how far it goes.
+fn merit(state: &ChunkState) -> impl Ord + use<> {
+    let complete = if state.flags.incomplete {
+        (0, 0)
+    } else {
+        (state.complete.version.0, state.complete.serial.0)
+    };
+    (complete.0, !state.flags.suspect, complete.1, state.content.length, state.promised.0)
+}

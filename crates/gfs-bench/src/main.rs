@@ -1,6 +1,7 @@
 //! `make bench`: what GFS reaches on this machine, beside raw baselines measured by the same program
 //! in the same run.
 
+mod balance;
 mod cluster;
 mod data;
 mod empty;
@@ -34,7 +35,7 @@ static ALLOCATOR: gfs_transport::memory::Allocator = gfs_transport::memory::Allo
 #[derive(Parser)]
 #[command(version)]
 struct Flags {
-    /// Where files are put; needs 15 GB
+    /// Where files are put; needs 25 GB
     #[arg(long, value_name = "DIR", default_value = ".cache/bench")]
     directory: PathBuf,
 
@@ -58,6 +59,10 @@ struct Flags {
     #[arg(long, default_value_t = 1024)]
     size: u64,
 
+    /// Bytes that each of four servers holds when an empty fifth one joins, in MiB
+    #[arg(long, default_value_t = 4096)]
+    filled: u64,
+
     /// Do not touch memory first: where a host hands out memory lazily, the figures then measure that
     #[arg(long)]
     cold: bool,
@@ -78,6 +83,8 @@ enum Part {
     Recovery,
     /// Background verification of what is stored
     Scrub,
+    /// An empty server that joins
+    Balance,
 }
 
 #[derive(Subcommand)]
@@ -183,6 +190,10 @@ async fn parts(flags: &Flags, directory: &Path) -> anyhow::Result<Vec<Row>> {
         eprintln!("background verification …");
         scrub::unlimited(directory, &mut rows).await?;
         scrub::beside_readers(directory, flags.rounds, &mut rows).await?;
+    }
+    if wanted(Part::Balance) {
+        eprintln!("an empty server that joins …");
+        balance::empty_server(directory, flags.filled << 20, &mut rows).await?;
     }
     Ok(rows)
 }

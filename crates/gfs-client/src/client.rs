@@ -324,6 +324,26 @@ impl Client {
         required(response.attributes, "rename", from.as_str())
     }
 
+    /// Sets the replication goal, 1 to 8 copies, of a file: its chunks get copies or lose some, by
+    /// and by. Of a directory: new files in it get that goal, those that are there keep theirs.
+    ///
+    /// # Errors
+    /// `NOT_FOUND`; `INVALID_ARGUMENT` for a goal above the number of servers.
+    pub async fn set_copies(&self, path: &str, copies: u32) -> Result<pb::Attributes> {
+        let path = parsed(path, "set the goal of")?;
+        let mutation = self.inner.masters.mutation();
+        let request = pb::SetAttributesRequest {
+            header: Some(mutation.header.clone()),
+            path: path.to_string(),
+            goal: Some(pb::Goal { kind: Some(pb::goal::Kind::Copies(copies)) }),
+            ..Default::default()
+        };
+        let response = ask!(self, MetadataClient, set_attributes, request)
+            .await
+            .map_err(|detail| Error::of(detail, "set the goal of", &path))?;
+        required(response.attributes, "set the goal of", path.as_str())
+    }
+
     /// Removes a file or an empty directory. It goes into the trash for the cluster's trash period,
     /// and can be [restored](Self::restore_trash) until then. A client that is writing the file
     /// cannot go on; what it had acknowledged stays with the file.
@@ -448,6 +468,37 @@ impl Client {
         let answer =
             answer.map_err(|detail| Error::of(detail, "list the servers of", "the cluster"))?;
         Ok(answer.servers)
+    }
+
+    /// Has all chunks moved away from a server (by its number), so that it can be removed, or takes
+    /// that back. The moving goes on by itself; [`servers`](Self::servers) shows how far it is and
+    /// when the server may be removed. Returns how many chunks are still to be moved.
+    ///
+    /// # Errors
+    /// `NOT_FOUND` if there is no such server; `INVALID_ARGUMENT` if the servers that stay would be
+    /// fewer than a goal or have too little room, unless `force`.
+    pub async fn set_drain(&self, server: u32, drain: bool, force: bool) -> Result<u64> {
+        let header = Some(self.inner.masters.header());
+        let request = pb::SetDrainRequest { header, server, drain, force };
+        let what = if drain { "drain" } else { "undrain" };
+        let answer = ask!(self, AdminClient, set_drain, request)
+            .await
+            .map_err(|detail| Error::of(detail, what, format!("server {server}")))?;
+        Ok(answer.chunks_left)
+    }
+
+    /// Has copies moved now until servers are equally full; with `stop`, has that stopped. It goes on
+    /// by itself, also begins unasked when servers differ much, and is seen in
+    /// [`status`](Self::status).
+    ///
+    /// # Errors
+    /// Only those of any call: the cluster cannot be reached, say.
+    pub async fn rebalance(&self, stop: bool) -> Result<pb::BalanceStatus> {
+        let request = pb::RebalanceRequest { header: Some(self.inner.masters.header()), stop };
+        let answer = ask!(self, AdminClient, rebalance, request)
+            .await
+            .map_err(|detail| Error::of(detail, "rebalance", "the cluster"))?;
+        Ok(answer.balance.unwrap_or_default())
     }
 
     /// Checks namespace, chunk table and reports against each other, below `path`. Changes nothing.

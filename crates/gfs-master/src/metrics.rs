@@ -36,6 +36,8 @@ pub(crate) struct ClusterMetrics {
     pub(crate) incidents: Gauge,
     pub(crate) recovery: gfs_process::Labelled<1, Gauge>,
     pub(crate) bytes: gfs_process::Labelled<1, Gauge>,
+    pub(crate) balance: gfs_process::Labelled<1, Gauge>,
+    pub(crate) moved: gfs_process::Labelled<1, Gauge>,
 }
 
 impl MasterMetrics {
@@ -98,6 +100,17 @@ impl MasterMetrics {
                     "gfs_master_bytes",
                     "Bytes: total and free on all servers, logical of all files, trash of those in \
                      the trash",
+                    ["of"],
+                ),
+                balance: metrics.gauges(
+                    "gfs_master_balance",
+                    "How equally full the servers are: active (1 while copies are moved for that), \
+                     emptiest_permille, fullest_permille, moving (copies on their way), bytes_left",
+                    ["of"],
+                ),
+                moved: metrics.gauges(
+                    "gfs_master_balance_moved",
+                    "What was moved since this master leads: chunks, bytes",
                     ["of"],
                 ),
             },
@@ -166,5 +179,13 @@ impl ClusterMetrics {
         set(self.bytes.with(["free"]), status.free_bytes);
         set(self.bytes.with(["logical"]), status.logical_bytes);
         set(self.bytes.with(["trash"]), status.trash_bytes);
+        let balance = status.balance.clone().unwrap_or_default();
+        set(self.balance.with(["active"]), u64::from(balance.active));
+        set(self.balance.with(["emptiest_permille"]), balance.emptiest_permille.into());
+        set(self.balance.with(["fullest_permille"]), balance.fullest_permille.into());
+        set(self.balance.with(["moving"]), balance.moving);
+        set(self.balance.with(["bytes_left"]), balance.bytes_left);
+        set(self.moved.with(["chunks"]), balance.moved_chunks);
+        set(self.moved.with(["bytes"]), balance.moved_bytes);
     }
 }

@@ -31,6 +31,10 @@ pub enum Fault {
     Disk(usize, DiskManners),
     /// Commits behave like this from now on.
     Store(crate::master::StoreManners),
+    /// An administrator has a server emptied, or takes that back.
+    Drain(usize, bool),
+    /// An administrator has servers made equally full, or stops that.
+    Rebalance(bool),
     /// A bit flips in something that a server holds.
     Rot(usize),
 }

@@ -9,7 +9,7 @@ use crate::network::{Arrival, Node, StreamId};
 use crate::wire::Wire;
 use bytes::Bytes;
 use gfs_core::brain::{
-    Brain, BrainConfig, Effect, Event, Loader, Ordinal, Response, SessionId, Term, Token,
+    Brain, BrainConfig, Effect, Event, Loader, Ordinal, Request, Response, SessionId, Term, Token,
 };
 use gfs_proto::v1 as pb;
 use gfs_types::{CommitSequence, Epoch};
@@ -169,6 +169,31 @@ impl Master {
             brain.step(ctx.clocks(), event, &mut effects);
         }
         self.carry_out(ctx, effects);
+    }
+
+    /// An administrator has a server emptied, or takes that back.
+    pub fn drain(&mut self, ctx: &mut Context, server: u32, drain: bool) {
+        self.ask(ctx, |header| {
+            Request::SetDrain(pb::SetDrainRequest { header, server, drain, force: true })
+        });
+    }
+
+    /// An administrator has servers made equally full, or stops that.
+    pub fn rebalance(&mut self, ctx: &mut Context, stop: bool) {
+        self.ask(ctx, |header| Request::Rebalance(pb::RebalanceRequest { header, stop }));
+    }
+
+    fn ask(
+        &mut self,
+        ctx: &mut Context,
+        request: impl FnOnce(Option<pb::RequestHeader>) -> Request,
+    ) {
+        let Some(brain) = &self.brain else { return };
+        let cluster_id = brain.cluster_id().to_bytes().to_vec().into();
+        let header = Some(pb::RequestHeader { cluster_id, ..Default::default() });
+        self.tokens += 1;
+        let token = Token(self.tokens);
+        self.step(ctx, Event::Call { token, request: request(header) });
     }
 
     fn token(&mut self, stream: StreamId) -> Token {

@@ -140,8 +140,42 @@ impl Scenario {
         let disasters = Swarm { dice, length, servers, clients, faults: vec![] };
         scenario.faults.extend(disasters.draw_disasters());
         scenario.faults.sort_by_key(|(at, _)| *at);
+        drains(&mut scenario, seed, length);
+        rebalances(&mut scenario, seed, length);
         scenario
     }
+}
+
+/// Servers are drained in some runs, and that is taken back in some of them. Drawn apart from the
+/// faults: a seed's other faults are the same with it and without.
+fn drains(scenario: &mut Scenario, seed: u64, length: u64) {
+    let mut dice = Dice::new(seed, 13);
+    if !dice.chance(150) {
+        return;
+    }
+    for _ in 0..dice.range(1, 4) {
+        let server = dice.index(scenario.servers);
+        let at = Time(dice.range(100_000, length * 1000));
+        scenario.faults.push((at, Fault::Drain(server, true)));
+        if dice.chance(300) {
+            let back = at.plus(dice.range(1_000, 3_000_000));
+            scenario.faults.push((back, Fault::Drain(server, false)));
+        }
+    }
+    scenario.faults.sort_by_key(|(at, _)| *at);
+}
+
+/// In some runs servers are made equally full, again and again. Drawn apart, too.
+fn rebalances(scenario: &mut Scenario, seed: u64, length: u64) {
+    let mut dice = Dice::new(seed, 12);
+    if !dice.chance(250) {
+        return;
+    }
+    for _ in 0..dice.range(1, 8) {
+        let at = Time(dice.range(100_000, length * 1000));
+        scenario.faults.push((at, Fault::Rebalance(dice.chance(100))));
+    }
+    scenario.faults.sort_by_key(|(at, _)| *at);
 }
 
 struct Swarm {

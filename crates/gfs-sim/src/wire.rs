@@ -109,6 +109,9 @@ fn request(f: &mut fmt::Formatter<'_>, request: &Request) -> fmt::Result {
         Request::Fsck(_) => f.write_str("fsck"),
         Request::SetPodStates(_) => f.write_str("pods"),
         Request::EndRollback(r) => write!(f, "end rollback {}", r.confirmed),
+        Request::SetAttributes(r) => write!(f, "set attributes of {} {}", r.path, r.inode),
+        Request::Rebalance(r) => write!(f, "rebalance {}", if r.stop { "stop" } else { "now" }),
+        Request::SetDrain(r) => write!(f, "drain {} {}", r.server, r.drain),
         Request::SetMaintenance(r) => write!(f, "maintenance {} {}", r.server, r.maintenance),
     }
 }

@@ -43,6 +43,8 @@ pub struct World {
     power_was_lost: bool,
     /// Chunks of which a loss of power may have taken something from all copies.
     pub doubtful: BTreeSet<u64>,
+    /// Servers that are to be emptied.
+    drained: Vec<usize>,
     /// Events so far.
     pub events: u64,
 }
@@ -76,6 +78,7 @@ impl World {
             lost: Vec::new(),
             power_was_lost: false,
             doubtful: BTreeSet::new(),
+            drained: Vec::new(),
             events: 0,
         };
         for index in 0..world.scenario.clients {
@@ -246,6 +249,12 @@ impl World {
             }
             Fault::Store(manners) => self.master.manners = manners,
             Fault::Rot(at) => self.rot(at),
+            Fault::Drain(at, drain) => self.drain(at, drain),
+            Fault::Rebalance(stop) => {
+                if self.ctx.process(Node::Master).1 == Process::Up {
+                    self.master.rebalance(&mut self.ctx, stop);
+                }
+            }
         }
     }
 
@@ -313,6 +322,18 @@ impl World {
         }
     }
 
+    /// The master is asked to have a server emptied, if both are there to be asked.
+    fn drain(&mut self, at: usize, drain: bool) {
+        let number = self.servers.get(at).map_or(0, |server| server.disk.server);
+        if number != 0 && self.ctx.process(Node::Master).1 == Process::Up {
+            self.master.drain(&mut self.ctx, number, drain);
+            self.drained.retain(|other| *other != at);
+            if drain {
+                self.drained.push(at);
+            }
+        }
+    }
+
     /// Flips a bit, but never in what may be the last good copy.
     fn rot(&mut self, at: usize) {
         let Some(server) = self.servers.get(at) else { return };
@@ -360,6 +381,13 @@ impl World {
                 self.kill(node, Process::Killed);
             }
             self.start(node);
+        }
+        // Servers can be emptied where enough others stay; the first ones stay drained.
+        let spare = self.servers.len() - self.lost.len();
+        let spare = spare.saturating_sub(self.scenario.copies.into());
+        let drained = self.drained.iter().copied().filter(|at| !self.lost.contains(at));
+        for at in drained.skip(spare).collect::<Vec<_>>() {
+            self.drain(at, false);
         }
         // What the plan still has is taken back.
         self.scenario.faults.clear();

@@ -79,12 +79,20 @@ pub(crate) enum Verb {
     Rm(Rm),
     /// Look at what was removed, restore it, or give it up
     Trash(Trash),
+    /// Set how many copies files are kept in
+    Setrep(Setrep),
     /// Show where the chunks of a file are
     Locate(OnePath),
     /// Show the health of the cluster: servers, chunks, incidents
     Status,
     /// End rollback mode, after older metadata was put back: chunks that no file has are deleted
     EndRollback(EndRollback),
+    /// Have all chunks moved away from servers, so that they can be removed
+    Drain(Drain),
+    /// Take a drain back
+    Undrain(Servers),
+    /// Have copies moved until servers are equally full
+    Rebalance(Rebalance),
     /// Check namespace, chunks and copies; exit code 3 when something is wrong
     Fsck(Fsck),
 }
@@ -269,6 +277,78 @@ pub(crate) struct EndRollback {
     /// Do it
     #[arg(long)]
     pub(crate) yes: bool,
+}
+
+#[derive(Args)]
+#[command(after_help = "Examples:
+  kubectl gfs setrep 2 /scratch
+  kubectl gfs setrep -R 3 /models
+
+A file gets copies, or loses some, by and by: `status` shows what is under-replicated. What a
+directory says counts for files that are made in it from then on; -R sets it for all that is there.")]
+pub(crate) struct Setrep {
+    /// What is below directories as well
+    #[arg(short = 'R', long)]
+    pub(crate) recursive: bool,
+    /// How many copies; no more than there are servers
+    #[arg(value_name = "COPIES", value_parser = clap::value_parser!(u32).range(1..=8))]
+    pub(crate) copies: u32,
+    /// Files or directories
+    #[arg(required = true)]
+    pub(crate) paths: Vec<String>,
+}
+
+#[derive(Args)]
+#[command(after_help = "Examples:
+  kubectl gfs drain s3
+  kubectl gfs drain s3 --wait --timeout 3600
+
+Copies are made elsewhere first, then the server's are given up: no chunk ever has fewer copies.
+`status` shows how many chunks are left, and `drained: may be removed` when the server can be
+stopped for good. Refused when fewer servers than a goal asks for would remain, or too little room,
+unless --force: then what can be moved is moved, and `status` says what the rest waits for.")]
+pub(crate) struct Drain {
+    /// Also where the servers that stay are too few or too full
+    #[arg(short, long)]
+    pub(crate) force: bool,
+    /// Wait until the servers may be removed, as long as --timeout says
+    #[arg(short, long)]
+    pub(crate) wait: bool,
+    #[command(flatten)]
+    pub(crate) which: Servers,
+}
+
+#[derive(Args)]
+pub(crate) struct Servers {
+    /// Servers by their number, as `status` shows them: s3 or 3
+    #[arg(required = true, value_name = "SERVER", value_parser = server_number)]
+    pub(crate) servers: Vec<u32>,
+}
+
+fn server_number(text: &str) -> Result<u32, String> {
+    let digits = text.strip_prefix('s').unwrap_or(text);
+    digits.parse().map_err(|_| "a server is given by its number: s3 or 3".to_owned())
+}
+
+#[derive(Args)]
+#[command(after_help = "Examples:
+  kubectl gfs rebalance
+  kubectl gfs rebalance --status
+  kubectl gfs rebalance --wait --timeout 3600
+
+Unasked this begins when servers differ by more than 10 % of their space, after a new one joined,
+say. It comes after all repair, at a limited rate, and never lowers the number of copies of a chunk
+or the nodes and zones they are on. A master that takes over does not know that somebody asked.")]
+pub(crate) struct Rebalance {
+    /// Wait until nothing more is to be moved, as long as --timeout says
+    #[arg(short, long, conflicts_with = "stop")]
+    pub(crate) wait: bool,
+    /// Only show how far it is
+    #[arg(long, conflicts_with = "stop")]
+    pub(crate) status: bool,
+    /// Stop what was begun, asked for or not
+    #[arg(long)]
+    pub(crate) stop: bool,
 }
 
 #[derive(Args)]

@@ -92,6 +92,7 @@ pub enum Request {
     ListTrash(pb::ListTrashRequest),
     RestoreTrash(pb::RestoreTrashRequest),
     EmptyTrash(pb::EmptyTrashRequest),
+    SetAttributes(pb::SetAttributesRequest),
     ReportDamage(pb::ReportDamageRequest),
     Status(pb::StatusRequest),
     ListServers(pb::ListServersRequest),
@@ -99,6 +100,8 @@ pub enum Request {
     SetPodStates(pb::SetPodStatesRequest),
     SetMaintenance(pb::SetMaintenanceRequest),
     EndRollback(pb::EndRollbackRequest),
+    SetDrain(pb::SetDrainRequest),
+    Rebalance(pb::RebalanceRequest),
 }
 
 /// The answer to a [`Request`] (same name) or to a session's call.
@@ -121,6 +124,7 @@ pub enum Response {
     ListTrash(pb::ListTrashResponse),
     RestoreTrash(pb::RestoreTrashResponse),
     EmptyTrash(pb::EmptyTrashResponse),
+    SetAttributes(pb::SetAttributesResponse),
     ReportDamage(pb::ReportDamageResponse),
     Status(pb::StatusResponse),
     ListServers(pb::ListServersResponse),
@@ -128,6 +132,8 @@ pub enum Response {
     SetPodStates(pb::SetPodStatesResponse),
     SetMaintenance(pb::SetMaintenanceResponse),
     EndRollback(pb::EndRollbackResponse),
+    SetDrain(pb::SetDrainResponse),
+    Rebalance(pb::RebalanceResponse),
     Register(pb::RegisterResponse),
     Report(pb::ReportResponse),
 }

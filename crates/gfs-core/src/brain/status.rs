@@ -73,6 +73,7 @@ impl Brain {
             trash_directories: self.trash.directories(),
             trash_bytes: self.logical.trash_known,
             trash_period_ms: self.trash_period().0,
+            balance: Some(self.chunks.balance_status(work.now)),
         }
     }
 

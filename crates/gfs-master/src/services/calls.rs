@@ -57,11 +57,11 @@ service! { Metadata
         list_trash ListTrash ListTrashRequest ListTrashResponse;
         restore_trash RestoreTrash RestoreTrashRequest RestoreTrashResponse;
         empty_trash EmptyTrash EmptyTrashRequest EmptyTrashResponse;
+        set_attributes SetAttributes SetAttributesRequest SetAttributesResponse;
         report_damage ReportDamage ReportDamageRequest ReportDamageResponse;
     }
     later {
         lease LeaseRequest LeaseResponse "overwriting";
-        set_attributes SetAttributesRequest SetAttributesResponse "changing goals";
         truncate TruncateRequest TruncateResponse "truncation";
     }
 }
@@ -72,11 +72,12 @@ service! { Admin
         list_servers ListServers ListServersRequest ListServersResponse;
         fsck Fsck FsckRequest FsckResponse;
         set_pod_states SetPodStates SetPodStatesRequest SetPodStatesResponse;
+        set_drain SetDrain SetDrainRequest SetDrainResponse;
+        rebalance Rebalance RebalanceRequest RebalanceResponse;
         set_maintenance SetMaintenance SetMaintenanceRequest SetMaintenanceResponse;
         end_rollback EndRollback EndRollbackRequest EndRollbackResponse;
     }
     later {
-        set_drain SetDrainRequest SetDrainResponse "draining";
     }
 }
 

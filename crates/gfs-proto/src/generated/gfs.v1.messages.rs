@@ -256,6 +256,40 @@ pub struct Incident {
     #[prost(bool, tag = "11")]
     pub closed: bool,
 }
+/// How equally full the servers are, and what is done about it. A server's fullness is what it is
+/// listed with (`ServerStatus.stored_bytes`), of that and what is free on it; servers that are dead,
+/// draining or away do not count.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct BalanceStatus {
+    /// Copies are moved until all are equally full, or as far as that goes.
+    #[prost(bool, tag = "1")]
+    pub active: bool,
+    /// Because somebody asked.
+    #[prost(bool, tag = "2")]
+    pub asked: bool,
+    /// In thousandths.
+    #[prost(uint32, tag = "3")]
+    pub emptiest_permille: u32,
+    #[prost(uint32, tag = "4")]
+    pub fullest_permille: u32,
+    /// No server is off its share by more than a twentieth of it, or one full chunk.
+    #[prost(bool, tag = "5")]
+    pub balanced: bool,
+    /// Copies on their way, for the sake of fullness or of nodes and zones.
+    #[prost(uint64, tag = "6")]
+    pub moving: u64,
+    /// What fuller servers hold above their shares.
+    #[prost(uint64, tag = "7")]
+    pub bytes_left: u64,
+    /// Since this master leads.
+    #[prost(uint64, tag = "8")]
+    pub moved_chunks: u64,
+    #[prost(uint64, tag = "9")]
+    pub moved_bytes: u64,
+    /// Why nothing is begun though something is to be done, for people; empty: it goes on, or is done.
+    #[prost(string, tag = "10")]
+    pub waits_for: ::prost::alloc::string::String,
+}
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct StatusResponse {
     #[prost(bytes = "bytes", tag = "1")]
@@ -312,6 +346,8 @@ pub struct StatusResponse {
     /// How long what is removed stays in the trash, in milliseconds; 0: nothing goes there.
     #[prost(uint64, tag = "22")]
     pub trash_period_ms: u64,
+    #[prost(message, optional, tag = "23")]
+    pub balance: ::core::option::Option<BalanceStatus>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ServerStatus {
@@ -339,6 +375,21 @@ pub struct ServerStatus {
     pub volumes: ::prost::alloc::vec::Vec<server_status::VolumeState>,
     #[prost(string, tag = "10")]
     pub software: ::prost::alloc::string::String,
+    /// It is being emptied, whatever its state.
+    #[prost(bool, tag = "20")]
+    pub draining: bool,
+    /// Draining: chunks that still list it as a member.
+    #[prost(uint64, tag = "21")]
+    pub chunks_left: u64,
+    /// Draining: no chunk lists it, none needs what it has: it can be taken away for good.
+    #[prost(bool, tag = "22")]
+    pub may_be_removed: bool,
+    /// Draining: why it does not go on, for people; empty: it does, or is done.
+    #[prost(string, tag = "23")]
+    pub drain_stuck: ::prost::alloc::string::String,
+    /// Recorded bytes of the chunks that list it as a member.
+    #[prost(uint64, tag = "24")]
+    pub stored_bytes: u64,
 }
 /// Nested message and enum types in `ServerStatus`.
 pub mod server_status {
@@ -464,12 +515,29 @@ pub struct SetDrainRequest {
     pub server: u32,
     #[prost(bool, tag = "3")]
     pub drain: bool,
+    /// Also where the servers that stay are too few or too full: what can be moved is moved, and files
+    /// of a higher goal than there are servers left stay under-replicated or where they are.
+    #[prost(bool, tag = "4")]
+    pub force: bool,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct SetDrainResponse {
-    /// Chunks still to be moved.
+    /// Chunks that still list the server as a member.
     #[prost(uint64, tag = "1")]
     pub chunks_left: u64,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RebalanceRequest {
+    #[prost(message, optional, tag = "1")]
+    pub header: ::core::option::Option<RequestHeader>,
+    /// Stops what was begun, asked for or not.
+    #[prost(bool, tag = "2")]
+    pub stop: bool,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RebalanceResponse {
+    #[prost(message, optional, tag = "1")]
+    pub balance: ::core::option::Option<BalanceStatus>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct SetMaintenanceRequest {
@@ -1363,7 +1431,7 @@ pub struct SetAttributesRequest {
     pub goal: ::core::option::Option<Goal>,
     #[prost(enumeration = "Durability", tag = "5")]
     pub durability: i32,
-    /// All that is below a directory as well.
+    /// All that is below a directory as well. Later: as yet the caller sets each by itself.
     #[prost(bool, tag = "6")]
     pub recursive: bool,
 }
@@ -1597,7 +1665,7 @@ pub struct FileRecord {
     /// Bytes of all extents, as last recorded.
     #[prost(uint64, tag = "1")]
     pub length: u64,
-    /// 0: cluster default.
+    /// 0: cluster default. What directories said was taken over when the file was made.
     #[prost(uint32, tag = "2")]
     pub copies: u32,
     #[prost(enumeration = "Durability", tag = "3")]

@@ -169,7 +169,10 @@ pub mod admin_client {
             req.extensions_mut().insert(GrpcMethod::new("gfs.v1.Admin", "SetPodStates"));
             self.inner.unary(req, path, codec).await
         }
-        /// Moves all chunks away from a server, or takes that back. Later.
+        /// Has all chunks moved away from a server, or takes that back. The mark is persisted; the moving
+        /// goes on by itself, after all repair, and is seen in Status. Asking twice is the same as once.
+        /// Refused (INVALID_ARGUMENT) where the servers that stay are fewer than a goal, or have too little
+        /// room; NOT_FOUND if there is no such server.
         pub async fn set_drain(
             &mut self,
             request: impl tonic::IntoRequest<crate::v1::SetDrainRequest>,
@@ -189,6 +192,29 @@ pub mod admin_client {
             let path = http::uri::PathAndQuery::from_static("/gfs.v1.Admin/SetDrain");
             let mut req = request.into_request();
             req.extensions_mut().insert(GrpcMethod::new("gfs.v1.Admin", "SetDrain"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Has copies moved now until servers are equally full, or has that stopped. Unasked it begins when
+        /// they differ by more than a tenth of their space. A master that takes over knows nothing of it.
+        pub async fn rebalance(
+            &mut self,
+            request: impl tonic::IntoRequest<crate::v1::RebalanceRequest>,
+        ) -> std::result::Result<
+            tonic::Response<crate::v1::RebalanceResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static("/gfs.v1.Admin/Rebalance");
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("gfs.v1.Admin", "Rebalance"));
             self.inner.unary(req, path, codec).await
         }
         /// Announces that a server goes away for a short time: no repair on its account meanwhile.
@@ -287,12 +313,24 @@ pub mod admin_server {
             tonic::Response<crate::v1::SetPodStatesResponse>,
             tonic::Status,
         >;
-        /// Moves all chunks away from a server, or takes that back. Later.
+        /// Has all chunks moved away from a server, or takes that back. The mark is persisted; the moving
+        /// goes on by itself, after all repair, and is seen in Status. Asking twice is the same as once.
+        /// Refused (INVALID_ARGUMENT) where the servers that stay are fewer than a goal, or have too little
+        /// room; NOT_FOUND if there is no such server.
         async fn set_drain(
             &self,
             request: tonic::Request<crate::v1::SetDrainRequest>,
         ) -> std::result::Result<
             tonic::Response<crate::v1::SetDrainResponse>,
+            tonic::Status,
+        >;
+        /// Has copies moved now until servers are equally full, or has that stopped. Unasked it begins when
+        /// they differ by more than a tenth of their space. A master that takes over knows nothing of it.
+        async fn rebalance(
+            &self,
+            request: tonic::Request<crate::v1::RebalanceRequest>,
+        ) -> std::result::Result<
+            tonic::Response<crate::v1::RebalanceResponse>,
             tonic::Status,
         >;
         /// Announces that a server goes away for a short time: no repair on its account meanwhile.
@@ -596,6 +634,51 @@ pub mod admin_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = SetDrainSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/gfs.v1.Admin/Rebalance" => {
+                    #[allow(non_camel_case_types)]
+                    struct RebalanceSvc<T: Admin>(pub Arc<T>);
+                    impl<
+                        T: Admin,
+                    > tonic::server::UnaryService<crate::v1::RebalanceRequest>
+                    for RebalanceSvc<T> {
+                        type Response = crate::v1::RebalanceResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<crate::v1::RebalanceRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Admin>::rebalance(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = RebalanceSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
@@ -1726,7 +1809,9 @@ pub mod metadata_client {
             req.extensions_mut().insert(GrpcMethod::new("gfs.v1.Metadata", "Remove"));
             self.inner.unary(req, path, codec).await
         }
-        /// Sets the replication goal or the durability of a file or directory. Later.
+        /// Sets the replication goal of a file, whose chunks get or lose copies from then on, or of a
+        /// directory, for files that are made in it from then on. A goal above the number of servers that
+        /// are there is refused (INVALID_ARGUMENT). The durability: later.
         pub async fn set_attributes(
             &mut self,
             request: impl tonic::IntoRequest<crate::v1::SetAttributesRequest>,
@@ -2003,7 +2088,9 @@ pub mod metadata_server {
             tonic::Response<crate::v1::RemoveResponse>,
             tonic::Status,
         >;
-        /// Sets the replication goal or the durability of a file or directory. Later.
+        /// Sets the replication goal of a file, whose chunks get or lose copies from then on, or of a
+        /// directory, for files that are made in it from then on. A goal above the number of servers that
+        /// are there is refused (INVALID_ARGUMENT). The durability: later.
         async fn set_attributes(
             &self,
             request: tonic::Request<crate::v1::SetAttributesRequest>,

@@ -1,8 +1,11 @@
 //! *The cluster comes back to its goal*: once nothing fails any more, every chunk has as many
-//! current copies as it should, no version change is left half done, and nothing is left over.
+//! current copies as it should, none of them on a server that is drained, no version change is left
+//! half done, and nothing is left over.
 
 use super::extents::{self, version};
 use crate::world::World;
+use gfs_proto::v1::ServerRecord;
+use prost::Message as _;
 use std::collections::BTreeSet;
 
 /// What is still missing; empty when the goal is reached.
@@ -12,6 +15,7 @@ pub fn missing(world: &World) -> Vec<String> {
     let copies = usize::from(world.scenario.copies);
     let mut missing = Vec::new();
     let mut wanted = BTreeSet::new();
+    let draining = draining(world);
     for (inode, file) in &files {
         for record in file.extents.iter().chain(&file.spare) {
             let current: Vec<u32> = record
@@ -43,6 +47,12 @@ pub fn missing(world: &World) -> Vec<String> {
                     record.members
                 ));
             }
+            if record.members.iter().any(|member| draining.contains(member)) {
+                missing.push(format!(
+                    "chunk {} of inode {inode} is still on {:?}, of which {draining:?} are drained",
+                    record.handle, record.members
+                ));
+            }
             if record.next > version(record) && !lost {
                 missing.push(format!(
                     "chunk {} of inode {inode}: change from {} to {} is not done",
@@ -61,4 +71,15 @@ pub fn missing(world: &World) -> Vec<String> {
         }
     }
     missing
+}
+
+/// The servers that are to be emptied.
+fn draining(world: &World) -> BTreeSet<u32> {
+    let records = world.master.store.records.iter().filter(|(key, _)| key.first() == Some(&b's'));
+    records
+        .filter_map(|(key, value)| {
+            let number = u32::from_be_bytes(key.get(1..5)?.try_into().ok()?);
+            ServerRecord::decode(&value[..]).ok()?.draining.then_some(number)
+        })
+        .collect()
 }

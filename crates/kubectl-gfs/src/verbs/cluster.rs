@@ -7,6 +7,7 @@ use gfs_client::proto::server_status::VolumeState;
 use gfs_client::proto::{ChunkHealth, Incident, ScrubState, ServerState, ServerStatus};
 use serde::Serialize;
 
+use super::balance::{self, Balance};
 use crate::exit;
 use crate::flags::{EndRollback, Format, Fsck, OnePath};
 use crate::output::{bytes, columns, print, time};
@@ -104,6 +105,7 @@ struct Status {
     chunk_size: u32,
     master_memory_bytes: u64,
     chunks: Health,
+    balance: Balance,
     servers: Vec<Server>,
     incidents: Vec<Healing>,
 }
@@ -155,7 +157,13 @@ struct Server {
     chunks: u64,
     total_bytes: u64,
     free_bytes: u64,
+    /// Of the chunks that list it as a member.
+    stored_bytes: u64,
     scrub: Vec<Scrub>,
+    draining: bool,
+    /// Draining: chunks still to be moved.
+    chunks_left: u64,
+    may_be_removed: bool,
     volumes: Vec<Volume>,
 }
 
@@ -270,7 +278,11 @@ fn server(status: ServerStatus) -> Server {
         total_bytes: status.total_bytes,
         free_bytes: status.free_bytes,
         volumes: status.volumes.iter().map(Volume::from).collect(),
+        stored_bytes: status.stored_bytes,
         scrub: status.volumes.into_iter().filter_map(|v| v.scrub).map(Scrub::from).collect(),
+        draining: status.draining,
+        chunks_left: status.chunks_left,
+        may_be_removed: status.may_be_removed,
     }
 }
 
@@ -318,6 +330,7 @@ pub(crate) async fn status(client: &Client, format: Format) -> anyhow::Result<()
         chunk_size: answer.chunk_size,
         master_memory_bytes: answer.memory_bytes,
         chunks: answer.chunks.unwrap_or_default().into(),
+        balance: answer.balance.unwrap_or_default().into(),
         servers: answer.servers.into_iter().map(server).collect(),
         incidents: answer.incidents.into_iter().map(healing).collect(),
     };
@@ -414,7 +427,7 @@ fn status_text(status: &Status) -> String {
     }
     let _ = writeln!(
         text,
-        "{} chunks: {} full, {} under-replicated, {} endangered, {} unavailable; {} being copied\n",
+        "{} chunks: {} full, {} under-replicated, {} endangered, {} unavailable; {} being copied",
         health.total,
         health.full,
         health.under_replicated,
@@ -422,11 +435,13 @@ fn status_text(status: &Status) -> String {
         health.unavailable,
         health.cloning
     );
+    let _ = writeln!(text, "{}", balance::shown(&status.balance));
     let mut rows = vec![row([
         "server",
         "state",
         "silent",
         "chunks",
+        "stored",
         "free",
         "scrub (UTC)",
         "address",
@@ -440,6 +455,7 @@ fn status_text(status: &Status) -> String {
             server.state.to_owned(),
             format!("{} ms", server.silent_ms),
             server.chunks.to_string(),
+            bytes(server.stored_bytes),
             bytes(server.free_bytes),
             scrub_text(&server.scrub),
             server.address.clone(),
@@ -448,7 +464,7 @@ fn status_text(status: &Status) -> String {
             server.reason.clone(),
         ]);
     }
-    text += &columns(&rows, &[2, 3, 4]);
+    text += &columns(&rows, &[2, 3, 4, 5]);
     text += &volumes_text(&status.servers);
     if !status.incidents.is_empty() {
         text.push('\n');

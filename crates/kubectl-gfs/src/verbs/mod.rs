@@ -1,7 +1,10 @@
 //! One file a kind of verb.
 
+mod balance;
 mod cluster;
+mod drain;
 mod names;
+mod setrep;
 mod transfers;
 mod trash;
 
@@ -27,9 +30,15 @@ pub(crate) async fn run(flags: Flags) -> anyhow::Result<u8> {
         Verb::Put(verb) => transfers::put(&client, verb, quiet).await?,
         Verb::Get(verb) => transfers::get(&client, verb, quiet).await?,
         Verb::Cat(verb) => transfers::cat(&client, &verb).await?,
+        Verb::Setrep(verb) => setrep::setrep(&client, &verb, quiet, format).await?,
         Verb::Locate(verb) => cluster::locate(&client, &verb, format).await?,
         Verb::Status => cluster::status(&client, format).await?,
         Verb::EndRollback(verb) => cluster::end_rollback(&client, &verb, format).await?,
+        Verb::Drain(verb) => drain::drain(&client, &verb, flags.timeout, format).await?,
+        Verb::Undrain(verb) => drain::undrain(&client, &verb, format).await?,
+        Verb::Rebalance(verb) => {
+            balance::rebalance(&client, &verb, flags.timeout, format).await?;
+        }
         Verb::Fsck(verb) => return cluster::fsck(&client, &verb, format).await,
     }
     Ok(0)

@@ -1,4 +1,4 @@
-//! ReportDamage, EndRollback.
+//! ReportDamage, SetDrain, EndRollback.
 
 use gfs_proto::v1 as pb;
 use gfs_types::{ChunkHandle, ErrorCode, GfsError, ServerNumber};
@@ -48,5 +48,26 @@ impl Brain {
             &mut work.chunks,
         );
         Ok(Some(Response::ReportDamage(pb::ReportDamageResponse {})))
+    }
+
+    pub(super) fn set_drain(&mut self, work: &mut Work, request: &pb::SetDrainRequest) -> Outcome {
+        let chunks_left = self.chunks.set_drain(
+            work.now,
+            ServerNumber(request.server),
+            request.drain,
+            request.force,
+            self.cluster.default_copies as u8,
+            &mut work.chunks,
+        )?;
+        // The mark may be another call's, and not durable yet.
+        work.after = self.journal.last();
+        Ok(Some(Response::SetDrain(pb::SetDrainResponse { chunks_left })))
+    }
+
+    /// Nobody is told that a server may be removed before that is durable.
+    pub(super) fn rest_on_moves(&self, work: &mut Work) {
+        if self.chunks.is_draining() {
+            work.after = self.journal.last();
+        }
     }
 }

@@ -67,11 +67,12 @@ impl Brain {
 
         // First what may fail.
         let inode = InodeId(self.counters.inode + directories.len() as u64);
+        let (inherited, policy) = self.namespace.policy(site.directory);
+        let copies = if copies == 0 { inherited } else { copies };
         let chunk = if request.empty {
             None
         } else {
-            let (inherited, policy) = self.namespace.policy(site.directory);
-            let goal = [copies, inherited, self.cluster.default_copies as u8];
+            let goal = [copies, self.cluster.default_copies as u8];
             let info = ChunkInfo {
                 inode,
                 index: 0,

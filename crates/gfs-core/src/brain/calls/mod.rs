@@ -1,6 +1,7 @@
 //! Calls of the Metadata and Admin services: what is common to all of them.
 
 mod admin;
+mod attributes;
 mod change;
 mod lookup;
 mod make;
@@ -50,6 +51,7 @@ fn header_of(request: &Request) -> Option<&pb::RequestHeader> {
         Request::ListTrash(r) => r.header.as_ref(),
         Request::RestoreTrash(r) => r.header.as_ref(),
         Request::EmptyTrash(r) => r.header.as_ref(),
+        Request::SetAttributes(r) => r.header.as_ref(),
         Request::ReportDamage(r) => r.header.as_ref(),
         Request::Status(r) => r.header.as_ref(),
         Request::ListServers(r) => r.header.as_ref(),
@@ -57,6 +59,8 @@ fn header_of(request: &Request) -> Option<&pb::RequestHeader> {
         Request::SetPodStates(r) => r.header.as_ref(),
         Request::SetMaintenance(r) => r.header.as_ref(),
         Request::EndRollback(r) => r.header.as_ref(),
+        Request::SetDrain(r) => r.header.as_ref(),
+        Request::Rebalance(r) => r.header.as_ref(),
     }
 }
 
@@ -77,6 +81,7 @@ fn kind_of(request: &Request) -> Kind {
         | Request::Create(_)
         | Request::Close(_)
         | Request::Rename(_)
+        | Request::SetAttributes(_)
         | Request::Remove(_)
         | Request::RestoreTrash(_)
         | Request::EmptyTrash(_) => Kind::Once,
@@ -107,6 +112,7 @@ fn outcome_of(sequence: u64, answer: &Result<Response, GfsError>) -> pb::Outcome
         Ok(Response::Sync(r)) => outcome.inode = inode(&r.attributes),
         Ok(Response::Close(r)) => outcome.inode = inode(&r.attributes),
         Ok(Response::Rename(r)) => outcome.inode = inode(&r.attributes),
+        Ok(Response::SetAttributes(r)) => outcome.inode = inode(&r.attributes),
         Ok(Response::Remove(r)) => outcome.count = r.removed,
         Ok(Response::RestoreTrash(r)) => {
             outcome.inode = r.entry.as_ref().map_or(0, |entry| inode(&entry.attributes));
@@ -234,8 +240,12 @@ impl Brain {
             Request::Open(r) => self.open(work, token, caller, &r),
             Request::Locate(r) => self.locate(work, &r),
             Request::ReportDamage(r) => self.report_damage(work, &r),
-            Request::Status(_) => Ok(Some(Response::Status(self.status(work)))),
+            Request::Status(_) => {
+                self.rest_on_moves(work);
+                Ok(Some(Response::Status(self.status(work))))
+            }
             Request::ListServers(_) => {
+                self.rest_on_moves(work);
                 let servers = self.chunks.server_statuses(work.now);
                 Ok(Some(Response::ListServers(pb::ListServersResponse { servers })))
             }
@@ -243,6 +253,12 @@ impl Brain {
             Request::SetPodStates(r) => {
                 self.chunks.set_pod_states(work.now, &r, &mut work.chunks);
                 Ok(Some(Response::SetPodStates(pb::SetPodStatesResponse {})))
+            }
+            Request::SetDrain(r) => self.set_drain(work, &r),
+            Request::Rebalance(r) => {
+                self.chunks.rebalance(work.now, r.stop, &mut work.chunks);
+                let balance = Some(self.chunks.balance_status(work.now));
+                Ok(Some(Response::Rebalance(pb::RebalanceResponse { balance })))
             }
             Request::SetMaintenance(r) => {
                 let server = ServerNumber(r.server);
@@ -275,6 +291,7 @@ impl Brain {
             Request::Sync(r) => self.sync(work, caller, r).map(Some),
             Request::Close(r) => self.close(work, caller, r).map(Some),
             Request::Rename(r) => self.rename(work, r).map(Some),
+            Request::SetAttributes(r) => self.set_attributes(work, r).map(Some),
             Request::Remove(r) => self.remove(work, r).map(Some),
             Request::RestoreTrash(r) => self.restore_trash(work, r).map(Some),
             Request::EmptyTrash(r) => self.empty_trash(work, r).map(Some),
@@ -324,6 +341,9 @@ impl Brain {
             Request::Sync(_) => Response::Sync(pb::SyncResponse { attributes }),
             Request::Close(_) => Response::Close(pb::CloseResponse { attributes }),
             Request::Rename(_) => Response::Rename(pb::RenameResponse { attributes }),
+            Request::SetAttributes(_) => {
+                Response::SetAttributes(pb::SetAttributesResponse { attributes })
+            }
             Request::Remove(_) => Response::Remove(pb::RemoveResponse { removed: outcome.count }),
             Request::RestoreTrash(_) => self.restored(inode),
             Request::EmptyTrash(_) => {

@@ -301,10 +301,10 @@ impl Chunks {
         let enough = members.len() >= usize::from(self.min_copies(slot.copies));
         if let Some(slot) = self.table.get_mut(handle) {
             slot.version = change.next;
-            if !slot.sealed {
-                slot.length = answer.length;
-            }
             slot.lease = change.lease && !slot.sealed && enough;
+            if !slot.sealed {
+                self.set_length(handle, answer.length);
+            }
         }
         for member in &members {
             self.remove_stray(handle, *member);

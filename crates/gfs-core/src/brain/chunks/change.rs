@@ -12,9 +12,10 @@
 //! that is in a record is never forgotten before the version is above it.
 
 use super::attempt::EAGER_ATTEMPTS;
+use super::moves::Members;
 use super::servers::Purpose;
 use super::strays::StrayKind;
-use super::table::Slot;
+use super::table::{MAX_MEMBERS, Slot};
 use super::{Chunks, Now, Outbox, Waiter};
 use crate::mistakes::Mistake;
 use gfs_proto::v1::{self as pb, command::Body};
@@ -53,6 +54,8 @@ pub(super) struct Change {
     left_out: SmallVec<[(ServerNumber, Millis); 2]>,
     /// A stray to be made equal and taken in.
     pub(super) include: Option<ServerNumber>,
+    /// Members that are to go, as far as there are enough others.
+    leavers: Members,
     pub(super) stage: Stage,
     /// Of the stage, and of the whole.
     pub(super) since: Millis,
@@ -107,6 +110,7 @@ impl Change {
             fixes: false,
             left_out: SmallVec::new(),
             include: None,
+            leavers: Members::new(),
             stage: Stage::Waiting,
             since: now.mono,
             begun: now.mono,
@@ -263,6 +267,21 @@ impl Chunks {
         self.settle(now, out);
     }
 
+    /// Starts a change that takes in what clones filled and leaves out members that are to go.
+    pub(super) fn begin_leave(
+        &mut self,
+        now: Now,
+        handle: ChunkHandle,
+        leavers: Members,
+        out: &mut Outbox,
+    ) {
+        let lease = self.table.get(handle).is_some_and(|slot| slot.lease);
+        let mut change = Change::new(0, lease, now);
+        change.leavers = leavers;
+        self.changes.insert(handle, Box::new(change));
+        self.attempt(now, handle, out);
+    }
+
     /// Tries all changes that wait again.
     pub(super) fn retry_changes(&mut self, now: Now, out: &mut Outbox) {
         let waiting: Vec<ChunkHandle> = self
@@ -343,12 +362,33 @@ impl Chunks {
             return Some(last.into_iter().map(|s| asked(s, true)).collect());
         }
         let included = strays.iter().filter(|(s, kind)| {
-            *kind == StrayKind::Filled || change.include == Some(*s) || *kind == StrayKind::Suspect
+            let wanted = *kind == StrayKind::Filled
+                || change.include == Some(*s)
+                || *kind == StrayKind::Suspect;
+            wanted && !change.leavers.contains(s)
         });
+        let leaves = |a: &Asked| change.leavers.contains(&a.server);
+        let holders = chosen.len();
+        let leaving = chosen.iter().filter(|a| leaves(a)).count();
         for (server, _) in included {
-            if chosen.len() < usize::from(slot.copies) {
+            if chosen.len() - leaving < usize::from(slot.copies) {
                 chosen.push(asked(*server, false));
             }
+        }
+        if leaving > 0 {
+            // As many go as are replaced, and never the last one that has the bytes for sure.
+            let surplus = chosen.len().saturating_sub(usize::from(slot.copies));
+            let mut go = surplus.min(leaving).min(holders - 1);
+            let idle = go == 0 && chosen.len() == holders;
+            if idle && change.next <= slot.version && change.waiters.is_empty() {
+                return None;
+            }
+            chosen.retain(|a| {
+                let goes = go > 0 && leaves(a);
+                go -= usize::from(goes);
+                !goes
+            });
+            chosen.truncate(MAX_MEMBERS);
         }
         Some(chosen)
     }

@@ -49,6 +49,7 @@ impl Chunks {
                 server.held = server.held.saturating_sub(1);
             }
         }
+        self.list(&slot, false);
         self.table.remove(handle);
         let garbage = Garbage { version, members, persisted: true };
         out.garbage.push((handle, Some(garbage.record())));

@@ -5,6 +5,7 @@
 //! [`Outbox`], which the brain drains after the event.
 
 mod attempt;
+mod balance;
 mod caution;
 mod change;
 mod commands;
@@ -12,6 +13,7 @@ mod deaths;
 mod detector;
 mod garbage;
 mod incidents;
+mod moves;
 mod placement;
 mod repair;
 mod reports;
@@ -190,10 +192,10 @@ pub struct Chunks {
     grants_owed: BTreeSet<(ServerNumber, ChunkHandle)>,
     /// Clones under way, by target.
     clones: BTreeMap<(ChunkHandle, ServerNumber), repair::Clone>,
-    /// Chunks that lack copies or are to be cleaned up, by priority.
+    /// Chunks that lack copies, have some to move, or are to be cleaned up, by priority.
     queue: BTreeSet<(u8, ChunkHandle)>,
     pump_wanted: bool,
-    /// Chunks that lack copies and have nowhere to go.
+    /// Chunks that lack copies, or have some to move, and have nowhere to go.
     stuck: BTreeSet<ChunkHandle>,
     stuck_retried: Millis,
     setbacks: BTreeMap<ChunkHandle, repair::Setback>,
@@ -202,6 +204,11 @@ pub struct Chunks {
     crowded: Vec<ServerNumber>,
     /// Chunks under-replicated, endangered, unavailable.
     lacking: [u64; 3],
+    /// By number of a server: what it is listed with.
+    listed: Vec<moves::Listed>,
+    /// The table is being searched for chunks with copies to move, from here on.
+    moves_from: Option<ChunkHandle>,
+    balance: balance::Balance,
     garbage: BTreeMap<ChunkHandle, garbage::Garbage>,
     caution: caution::Caution,
     /// Servers that the detector has declared dead in this event.
@@ -240,6 +247,9 @@ impl Chunks {
             setbacks: BTreeMap::new(),
             crowded: Vec::new(),
             lacking: [0; 3],
+            listed: Vec::new(),
+            moves_from: None,
+            balance: balance::Balance::default(),
             garbage: BTreeMap::new(),
             caution: caution::Caution::new(),
             verdicts: Vec::new(),
@@ -264,6 +274,8 @@ impl Chunks {
         slot.set_members(&members, false);
         slot.set_counted(Health::Unavailable);
         let changing = record.next > slot.version;
+        let listed = *slot;
+        self.list(&listed, true);
         self.count(Health::Full, Health::Unavailable);
         if changing {
             let mut unneeded = Outbox::default();
@@ -388,10 +400,10 @@ impl Chunks {
             }
             return Ok(());
         }
-        let before = (slot.length, slot.sealed);
-        slot.length = slot.length.max(length);
+        let (before, length) = ((slot.length, slot.sealed), slot.length.max(length));
         slot.sealed = sealed;
-        if before != (slot.length, slot.sealed) {
+        if before != (length, sealed) {
+            self.set_length(handle, length);
             out.touched.push(handle);
         }
         if sealed {
@@ -511,6 +523,7 @@ impl Chunks {
         self.last_tick = now.mono;
         self.sweep(now);
         self.check_caution(now, out);
+        self.find_moves(now);
         for server in self.grants_owed.iter().map(|(server, _)| *server).collect::<BTreeSet<_>>() {
             self.send_owed_grants(server, out);
         }
@@ -520,6 +533,8 @@ impl Chunks {
         self.tick_changes(now, out);
         self.tick_repair(now, whole_second, out);
         self.tick_garbage(whole_second, out);
+        self.settle(now, out);
+        self.tick_balance(now, whole_second, out);
         self.settle(now, out);
     }
 
@@ -548,6 +563,8 @@ impl Chunks {
         for handle in lacking {
             self.refresh(now, handle);
         }
+        // Servers to be emptied, and goals that were lowered, of former terms.
+        self.search_moves();
         self.retry_changes(now, out);
     }
 
@@ -577,6 +594,8 @@ impl Chunks {
         let before = *slot;
         slot.set_members(members, true);
         let after = *slot;
+        self.list(&before, false);
+        self.list(&after, true);
         for server in before.holders() {
             if let Some(server) = self.servers.get_mut(server) {
                 server.held = server.held.saturating_sub(1);

@@ -89,6 +89,11 @@ impl Chunks {
         Ok(())
     }
 
+    /// Whether a server can take one more clone, now or when it has done what it has to do.
+    pub(super) fn has_room_for_clone(&self, server: &Server) -> bool {
+        matches!(self.room_for(server, For::Clone), Ok(()) | Err(Lack::Busy))
+    }
+
     /// Notes that a server got a chunk: it is less attractive for a while.
     pub(super) fn placed(&mut self, server: ServerNumber) {
         if let Some(server) = self.servers.get_mut(server) {
@@ -97,9 +102,16 @@ impl Chunks {
     }
 }
 
+/// Bytes that clones may fill on a server.
+pub(super) fn clone_room(server: &Server) -> u64 {
+    let (total, free) = server.room();
+    let kept = (u128::from(total) * u128::from(100 - FULL_FOR_CLONES) / 100) as u64;
+    free.saturating_sub(kept)
+}
+
 /// How much a server has to do and holds: about one per recent chunk, two per stream or copy, and
 /// one per half per cent that it is full.
-fn load(server: &Server) -> u64 {
+pub(super) fn load(server: &Server) -> u64 {
     let (total, free) = server.room();
     let full = if total == 0 { 0 } else { (total - free) as u128 * 200 / u128::from(total) } as u64;
     let copies = u64::from(server.incoming) + u64::from(server.outgoing);

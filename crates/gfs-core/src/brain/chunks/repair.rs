@@ -5,8 +5,9 @@
 //! one ends, the next one starts in the same event. A clone makes a replica that does not count;
 //! a version change then takes it in (see `change`), beside the clones of other chunks.
 
+use super::moves::MOVING;
 use super::placement::{For, Lack, mix};
-use super::servers::Purpose;
+use super::servers::{Purpose, Server};
 use super::strays::{Stray, StrayKind};
 use super::table::{Health, Slot};
 use super::{Chunks, Now, Outbox};
@@ -21,16 +22,16 @@ const EXAMINED: usize = 1_024;
 /// of the master's work.
 const CROWDED: usize = 128;
 /// Version changes that repair may have under way.
-const MAX_CHANGES: usize = 256;
+pub(super) const MAX_CHANGES: usize = 256;
 /// In the queue, where nothing lacks and something is to be cleaned up.
-const CLEANING: u8 = 200;
+pub(super) const CLEANING: u8 = 200;
 /// A clone that takes longer is given up: this, and a second for every 4 MiB.
 const CLONE_LIMIT: Millis = Millis(30_000);
 const SLOWEST: u32 = 4 << 20;
 
 /// A full chunk counts as so many shares of a server's limit of clones, a small one as few: moving
 /// thousands of small chunks is a matter of round trips, not of bytes.
-const SHARES: u32 = 16;
+pub(super) const SHARES: u32 = 16;
 
 /// A clone under way.
 #[derive(Clone, Copy, Debug)]
@@ -51,7 +52,7 @@ pub(super) struct Setback {
 
 /// What became of a chunk that the planner looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Seen {
+pub(super) enum Seen {
     /// Nothing more to start for it now.
     Settled,
     /// It must wait a while.
@@ -83,7 +84,7 @@ impl Chunks {
                 slot.set_counted(health);
             }
         }
-        if health == Health::Full {
+        if health == Health::Full && !self.is_moving(handle, &slot) {
             self.setbacks.remove(&handle);
         }
         self.incidents.changed(now, handle, &slot);
@@ -132,6 +133,9 @@ impl Chunks {
         }
         let good = slot.good();
         if good >= slot.copies {
+            if self.is_moving(handle, slot) {
+                return MOVING;
+            }
             let cleaning = self.clones_of(handle).next().is_some()
                 || (slot.strays && self.strays_of(handle).any(|(_, stray)| !stray.deleting));
             return if cleaning { CLEANING } else { 0 };
@@ -167,6 +171,8 @@ impl Chunks {
                 Seen::Settled
             } else if only_endangered && slot.good() >= 2.min(slot.copies) {
                 Seen::Busy
+            } else if priority == MOVING {
+                self.move_on(now, handle, &slot, out)
             } else {
                 self.repair(now, handle, &slot, out)
             };
@@ -187,7 +193,7 @@ impl Chunks {
 
     /// Does the next thing for a chunk that lacks copies.
     fn repair(&mut self, now: Now, handle: ChunkHandle, slot: &Slot, out: &mut Outbox) -> Seen {
-        if self.setbacks.get(&handle).is_some_and(|s| s.not_before > now.mono) {
+        if self.is_set_back(now, handle) {
             return Seen::Busy;
         }
         // A clone's unfinished beginning is no copy.
@@ -232,7 +238,7 @@ impl Chunks {
         let have = slot.good() + ready + self.clones_of(handle).count() as u8;
         let mut lacking = slot.copies.saturating_sub(have);
         while lacking > 0 {
-            match self.start_clone(now, handle, slot, out) {
+            match self.start_clone(now, handle, slot, &[], out) {
                 Ok(()) => lacking -= 1,
                 Err(Lack::Busy) => return Seen::Crowded,
                 Err(Lack::Servers | Lack::Space) if self.clones_of(handle).next().is_some() => {
@@ -290,16 +296,21 @@ impl Chunks {
                 Some(fragment) => !fragment.deleting && self.delete_stray(handle, member, out),
             };
         }
-        self.setback(now, handle);
+        self.set_back(now, handle);
         Seen::Settled
     }
 
     /// Something for a chunk was tried and failed, or should not be tried again soon.
-    fn setback(&mut self, now: Now, handle: ChunkHandle) {
+    pub(super) fn set_back(&mut self, now: Now, handle: ChunkHandle) {
         let setback =
             self.setbacks.entry(handle).or_insert(Setback { failures: 0, not_before: now.mono });
         setback.failures = setback.failures.saturating_add(1);
         setback.not_before = now.mono + Millis(100 << setback.failures.min(6));
+    }
+
+    /// Whether nothing should be tried for a chunk now.
+    pub(super) fn is_set_back(&self, now: Now, handle: ChunkHandle) -> bool {
+        self.setbacks.get(&handle).is_some_and(|s| s.not_before > now.mono)
     }
 
     /// No other server can take a copy: what is on the servers that have one already?
@@ -319,7 +330,8 @@ impl Chunks {
             return Seen::Stuck;
         }
         // A damaged copy gives way to a fresh one on the same server: first it leaves the
-        // members, then it is deleted, then the server is a target as any other.
+        // members, then it is deleted, then the server is a target as any other. Where too few
+        // others are left for that, it is made equal as it stands.
         let damaged = self.strays_of(handle).find(|(server, stray)| {
             stray.kind == StrayKind::Damaged
                 && !stray.deleting
@@ -330,7 +342,15 @@ impl Chunks {
             return Seen::Stuck;
         };
         let enough = usize::from((slot.copies - 1).clamp(1, 2));
-        if !self.deletes_allowed() || self.reliable(handle) < enough {
+        if self.reliable(handle) < enough {
+            // It stays, and its damaged blocks are copied from a good one.
+            if !slot.is_member(server) || slot.good() == 0 {
+                return Seen::Stuck;
+            }
+            self.begin_change(now, handle, Some(server), out);
+            return Seen::Settled;
+        }
+        if !self.deletes_allowed() {
             return Seen::Stuck;
         }
         if slot.is_member(server) && stray.complete.max(stray.promised) >= slot.version {
@@ -346,16 +366,18 @@ impl Chunks {
     }
 
     /// What a clone of so many bytes takes of the limits.
-    fn shares(&self, length: u32) -> u16 {
+    pub(super) fn shares(&self, length: u32) -> u16 {
         length.div_ceil((self.config.chunk_size / SHARES).max(1)).clamp(1, SHARES) as u16
     }
 
-    /// Starts one clone of a chunk.
-    fn start_clone(
+    /// Starts one clone of a chunk. Copies on servers that are `leaving` do not count for its
+    /// place. What the balancer moves goes where that said, at its rate.
+    pub(super) fn start_clone(
         &mut self,
         now: Now,
         handle: ChunkHandle,
         slot: &Slot,
+        leaving: &[ServerNumber],
         out: &mut Outbox,
     ) -> Result<(), Lack> {
         let limit = self.clone_limit();
@@ -371,10 +393,15 @@ impl Chunks {
         }
         // Not where a copy is, of whatever kind. Places of copies on dead servers do not count.
         let mut others: Vec<ServerNumber> =
-            slot.members().filter(|m| slot.holds(*m) && !self.is_dead(*m)).collect();
+            slot.holders().filter(|m| !self.is_dead(*m) && !leaving.contains(m)).collect();
         others.extend(self.strays_of(handle).map(|(server, _)| server));
         others.extend(self.clones_of(handle).map(|(server, _)| server));
-        let target = self.place(now, handle, &others, None, For::Clone, |_| true)?;
+        let planned = self.planned_move(handle).filter(|_| !leaving.is_empty());
+        let usable = |server: &Server| {
+            !leaving.contains(&server.number) && planned.is_none_or(|p| p.to == server.number)
+        };
+        let target = self.place(now, handle, &others, None, For::Clone, usable)?;
+        let shares = self.shares(slot.length);
         let clone = pb::Clone {
             version: slot.version,
             sources: self.locations(sources.iter().map(|(_, _, s)| *s)),
@@ -382,13 +409,12 @@ impl Chunks {
             index: slot.index,
             start: self.table.start(handle, slot),
             goal: Some(super::commands::copies(slot.copies)),
-            rate: 0,
+            rate: planned.map_or(0, |_| Self::move_rate(shares)),
         };
         if !self.send(target, handle, Purpose::Clone, Body::Clone(clone), out) {
             return Err(Lack::Busy);
         }
         self.placed(target);
-        let shares = self.shares(slot.length);
         if let Some(server) = self.servers.get_mut(target) {
             server.incoming += shares;
         }
@@ -450,7 +476,7 @@ impl Chunks {
                     target
                 };
                 self.trouble(now, blamed);
-                self.setback(now, handle);
+                self.set_back(now, handle);
                 out.notes.push((
                     false,
                     format!(
@@ -489,6 +515,9 @@ impl Chunks {
 
     /// Looks again at what had nowhere to go.
     pub(super) fn retry_stuck(&mut self) {
+        for server in self.servers.iter_mut() {
+            server.no_target = None;
+        }
         for handle in std::mem::take(&mut self.stuck) {
             if let Some(slot) = self.table.get(handle) {
                 let wanted = self.priority(handle, &slot);

@@ -1,6 +1,7 @@
 //! The servers: who they are, what they say of themselves, and what is under way with them.
 
 use super::detector::{State, Watch};
+use super::placement::Lack;
 use super::{Chunks, Now};
 use crate::brain::SessionId;
 use crate::volume::{DEAD_IO_MS, Purpose as For, SLOW_IO_MS, has_room};
@@ -34,6 +35,8 @@ pub(super) struct Server {
     pub(super) place: pb::Place,
     pub(super) draining: bool,
     pub(super) decommissioned: bool,
+    /// Draining: why a chunk could not be moved, when that was tried last.
+    pub(super) no_target: Option<Lack>,
     /// The kernel boot it runs under; empty: not known.
     pub(super) boot_id: Bytes,
     /// Chunks from this handle on were made while it was up under this boot.
@@ -118,6 +121,7 @@ impl Server {
             place: record.place.clone().unwrap_or_default(),
             draining: record.draining,
             decommissioned: record.decommissioned,
+            no_target: None,
             boot_id: record.boot_id.clone(),
             up_since: ChunkHandle(record.up_since_handle),
             software: String::new(),

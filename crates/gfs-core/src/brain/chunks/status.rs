@@ -28,7 +28,13 @@ impl Chunks {
     /// Every server.
     #[must_use]
     pub fn server_statuses(&self, now: Now) -> Vec<pb::ServerStatus> {
-        self.servers.registered().map(|server| status(server, now)).collect()
+        let shown = |server| {
+            let mut status = status(server, now);
+            self.drain_status(server, &mut status);
+            status.stored_bytes = self.stored(server.number);
+            status
+        };
+        self.servers.registered().map(shown).collect()
     }
 
     /// What is persisted of a server.
@@ -178,6 +184,7 @@ fn status(server: &Server, now: Now) -> pb::ServerStatus {
             })
             .collect(),
         software: server.software.clone(),
+        ..Default::default()
     }
 }
 

@@ -172,8 +172,9 @@ impl Chunks {
         let enough = self.deletes_allowed() && good >= usize::from(slot.copies);
         let mut done = true;
         let strays: Vec<_> = self.strays_of(handle).map(|(s, stray)| (s, *stray)).collect();
+        let moving = self.is_moving(handle, &slot);
         for (server, stray) in strays {
-            if stray.deleting {
+            if stray.deleting || (moving && stray.kind == StrayKind::Filled) {
                 continue;
             }
             let sent =

@@ -104,7 +104,8 @@ impl Namespace {
         self.table.get(id)?.directory()
     }
 
-    fn directory_mut(&mut self, id: InodeId) -> Option<&mut Directory> {
+    /// The directory of an id, to change its attributes.
+    pub(crate) fn directory_mut(&mut self, id: InodeId) -> Option<&mut Directory> {
         match &mut self.table.get_mut(id)?.body {
             Body::Directory(directory) => Some(directory),
             Body::File(_) => None,
@@ -298,28 +299,30 @@ impl Namespace {
         names.iter().rev().fold(String::new(), |path, name| path + "/" + name)
     }
 
-    /// Replication goal and durability of a file or of new files of a directory: its own or those
-    /// of the nearest directory above that says one; 0 and default if none does.
+    /// Replication goal and durability of a file or of new files of a directory; 0 and default if
+    /// the cluster's count. A goal is inherited when a file is made: a file that has none then has
+    /// none for good. For the rest the nearest directory above counts that says something.
     pub(crate) fn policy(&self, id: InodeId) -> (u8, pb::Durability) {
-        let (mut copies, mut durability) = (0, pb::Durability::Default);
+        let mut durability = pb::Durability::Default;
+        let mut copies = self.file(id).map(|file| file.copies);
         let mut at = id;
         while let Some(node) = self.get(at) {
             let own = match &node.body {
                 Body::File(f) => (f.copies, f.durability),
                 Body::Directory(d) => (d.copies, d.durability),
             };
-            if copies == 0 {
-                copies = own.0;
+            if copies.is_none() && own.0 != 0 {
+                copies = Some(own.0);
             }
             if durability == pb::Durability::Default {
                 durability = own.1;
             }
-            if copies != 0 && durability != pb::Durability::Default {
+            if copies.is_some() && durability != pb::Durability::Default {
                 break;
             }
             at = node.parent;
         }
-        (copies, durability)
+        (copies.unwrap_or(0), durability)
     }
 
     /// A file or empty directory somewhere below `id`, or `id` itself: what to take down next.

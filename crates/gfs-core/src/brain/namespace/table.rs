@@ -41,7 +41,7 @@ pub(crate) enum Body {
 pub(crate) struct File {
     /// In order.
     pub(crate) extents: SmallVec<[ChunkHandle; 2]>,
-    /// Replication goal; 0: as the directory says.
+    /// Replication goal; 0: the cluster's. What directories said was taken over when it was made.
     pub(crate) copies: u8,
     /// As the file says.
     pub(crate) durability: pb::Durability,

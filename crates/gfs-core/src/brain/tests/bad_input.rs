@@ -281,6 +281,52 @@ fn absurd_numbers() {
 }
 
 #[test]
+fn drains_that_cannot_be_are_refused() {
+    let (mut world, ..) = world();
+    for (server, force, code) in [(77, false, NotFound), (77, true, NotFound), (0, true, NotFound)]
+    {
+        let header = header(&world);
+        let request = pb::SetDrainRequest { header, server, drain: true, force };
+        refuses(&mut world, Request::SetDrain(request), code);
+    }
+}
+
+#[test]
+fn goals_that_cannot_be_are_refused() {
+    let (mut world, _, file) = world();
+    let goal = |copies| Some(pb::Goal { kind: Some(pb::goal::Kind::Copies(copies)) });
+    let good = pb::SetAttributesRequest {
+        header: header(&world),
+        path: "/dir/file".into(),
+        goal: goal(1),
+        ..Default::default()
+    };
+    let with = |change: &dyn Fn(&mut pb::SetAttributesRequest)| {
+        let mut request = good.clone();
+        change(&mut request);
+        request
+    };
+    // Above the number of servers, of which there is none; and what no cluster can do.
+    for (request, code) in [
+        (good.clone(), InvalidArgument),
+        (with(&|r| r.inode = file), InvalidArgument),
+        (with(&|r| r.path = "/dir".into()), InvalidArgument),
+        (with(&|r| r.goal = goal(0)), InvalidArgument),
+        (with(&|r| r.goal = goal(9)), InvalidArgument),
+        (with(&|r| r.goal = None), InvalidArgument),
+        (with(&|r| r.goal = Some(pb::Goal::default())), Unsupported),
+        (with(&|r| r.recursive = true), Unsupported),
+        (with(&|r| r.durability = 1), Unsupported),
+        (with(&|r| r.path = "/none".into()), NotFound),
+        (with(&|r| r.inode = 1 << 40), NotFound),
+    ] {
+        let header = header(&world);
+        let request = Request::SetAttributes(pb::SetAttributesRequest { header, ..request });
+        refuses(&mut world, request, code);
+    }
+}
+
+#[test]
 fn a_store_that_is_behind_refuses_calls() {
     let mut config = super::world::config();
     config.limits.uncommitted = 10;

@@ -68,6 +68,10 @@ pub(super) struct Host {
     pub(super) deaf: bool,
     /// Its disk takes promises and copies, and no Grant of what exists: a sync failed before.
     pub(super) grants_fail: bool,
+    /// Where it is, from its next registration on.
+    pub(super) zone: String,
+    /// Bytes of its volume; `None`: more than enough, whatever it stores.
+    pub(super) space: Option<u64>,
     /// Power losses so far.
     pub(super) boot: u8,
     pub(super) replicas: BTreeMap<u64, Replica>,
@@ -79,6 +83,16 @@ pub(super) struct Host {
 impl Host {
     pub(super) fn runs(&self) -> bool {
         self.up && !self.stopped
+    }
+
+    /// What it says of its volume.
+    pub(super) fn volume(&self) -> pb::VolumeState {
+        let stored = self.replicas.values().map(|r| r.content.len() as u64).sum();
+        let (total_bytes, free_bytes) = match self.space {
+            Some(space) => (space, space.saturating_sub(stored)),
+            None => (1 << 40, 1 << 39),
+        };
+        pb::VolumeState { total_bytes, free_bytes, ..Default::default() }
     }
 }
 

@@ -1,9 +1,11 @@
 //! Random events against random servers; the rules are checked after each (`world`), and in the
 //! end everything heals.
 
-use super::world::World;
+use super::model::Host;
+use super::world::{CHUNK, World};
 use crate::brain::SessionId;
 use crate::brain::chunks::table::Health;
+use crate::mistakes::Mistakes;
 use gfs_proto::v1 as pb;
 use gfs_types::ChunkHandle;
 use proptest::prelude::*;
@@ -30,6 +32,9 @@ pub(super) enum Step {
     Open(u8),
     Finish(u8, bool),
     Discard(u8),
+    Drain(u8, bool),
+    Copies(u8, u8),
+    Rebalance(bool),
     RestartMaster,
     Settle,
 }
@@ -56,6 +61,9 @@ pub(super) fn step() -> impl Strategy<Value = Step> {
         2 => n().prop_map(Step::Open),
         1 => (n(), any::<bool>()).prop_map(|(a, b)| Step::Finish(a, b)),
         1 => n().prop_map(Step::Discard),
+        2 => (n(), any::<bool>()).prop_map(|(a, b)| Step::Drain(a, b)),
+        1 => (n(), n()).prop_map(|(a, b)| Step::Copies(a, b)),
+        1 => any::<bool>().prop_map(Step::Rebalance),
         1 => Just(Step::RestartMaster),
         3 => Just(Step::Settle),
     ]
@@ -165,6 +173,18 @@ pub(super) fn take(world: &mut World, step: Step) {
                 world.event(|c, _, _, out| c.discard(handle, out));
             }
         }
+        Step::Drain(n, drain) => {
+            let at = host(n);
+            if world.hosts[at].number != 0 {
+                world.drain(at, drain, true).unwrap();
+            }
+        }
+        Step::Copies(n, copies) => {
+            if let Some(handle) = chunk(n) {
+                world.set_copies(handle, 1 + copies % 3);
+            }
+        }
+        Step::Rebalance(stop) => world.event(|c, now, _, out| c.rebalance(now, stop, out)),
         Step::RestartMaster => world.restart_master(),
         Step::Settle => world.settle(),
     }
@@ -194,6 +214,14 @@ pub(super) fn heal(world: &mut World) {
         host.stopped = false;
     }
     world.run(2_000);
+    // Where too few would stay, nothing can be drained.
+    let drained: Vec<usize> = (0..world.hosts.len()).filter(|at| world.is_draining(*at)).collect();
+    let enough = world.hosts.len() - drained.len() >= 3;
+    if !enough {
+        for at in &drained {
+            world.drain(*at, false, false).unwrap();
+        }
+    }
     // Writers come back to what they left half done.
     let open: Vec<u64> =
         world.records.iter().filter(|(_, r)| !r.sealed).map(|(handle, _)| *handle).collect();
@@ -203,8 +231,12 @@ pub(super) fn heal(world: &mut World) {
     for _ in 0..120 {
         world.run(1_000);
         let health = world.chunks.health();
-        let clean = world.chunks.strays.is_empty() && world.chunks.garbage.is_empty();
-        if health.full == health.total && world.chunks.changes.is_empty() && clean {
+        let clean = world.chunks.strays.is_empty()
+            && world.chunks.garbage.is_empty()
+            && world.chunks.queue.is_empty();
+        let empty = !enough || drained.iter().all(|at| world.is_empty(*at));
+        let still = world.chunks.clones.is_empty() && world.chunks.changes.is_empty();
+        if health.full == health.total && still && clean && empty {
             break;
         }
     }
@@ -217,7 +249,7 @@ pub(super) fn heal(world: &mut World) {
     assert!(world.chunks.strays.is_empty(), "{:?}", world.chunks.strays);
     for (handle, known) in &world.known {
         let good = world.good(*handle);
-        assert!(good.len() >= usize::from(known.info.copies), "chunk {handle}: {good:?}");
+        assert_eq!(good.len(), usize::from(known.info.copies), "chunk {handle}: {good:?}");
         let contents: Vec<_> = world
             .hosts
             .iter()
@@ -232,6 +264,10 @@ pub(super) fn heal(world: &mut World) {
             assert!(world.known.contains_key(handle), "chunk {handle} was not deleted");
         }
     }
+    for at in drained.into_iter().filter(|_| enough) {
+        assert!(world.is_empty(at), "s{} is not drained", world.hosts[at].number);
+        assert!(world.hosts[at].replicas.is_empty(), "{:?}", world.hosts[at].replicas);
+    }
     assert!(world.waiting.is_empty(), "somebody still waits: {:?}", world.waiting);
     assert!(world.chunks.incidents().iter().all(|i| i.closed));
 }
@@ -242,9 +278,12 @@ proptest! {
     #[test]
     fn whatever_happens_nothing_acknowledged_is_lost_and_all_heals(
         servers in 3usize..7,
+        zoned in any::<bool>(),
         steps in proptest::collection::vec(step(), 1..300),
     ) {
-        let mut world = World::new(servers);
+        let zone = |at: usize| if zoned { ["a", "b", "c"][at % 3] } else { "" };
+        let host = |at| Host { up: true, zone: zone(at).into(), ..Host::default() };
+        let mut world = World::of((0..servers).map(host).collect(), Mistakes::default(), CHUNK);
         for step in steps {
             take(&mut world, step);
         }

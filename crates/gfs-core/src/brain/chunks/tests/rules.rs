@@ -167,6 +167,7 @@ impl World {
         }
         let mut lacking = [0u64; 3];
         let mut held: BTreeMap<ServerNumber, u64> = BTreeMap::new();
+        let mut listed: BTreeMap<ServerNumber, (u64, u64)> = BTreeMap::new();
         let mut queued = 0;
         for (handle, slot) in chunks.table.iter() {
             let good = slot.good();
@@ -179,6 +180,11 @@ impl World {
             }
             for server in slot.holders() {
                 *held.entry(server).or_default() += 1;
+            }
+            for server in slot.members() {
+                let (count, bytes) = listed.entry(server).or_default();
+                *count += 1;
+                *bytes += u64::from(slot.length);
             }
             queued += usize::from(slot.queued != 0);
             let strays = chunks.strays_of(handle).next().is_some();
@@ -196,6 +202,14 @@ impl World {
             self.broken.push(format!("{} in the queue, {queued} marked", chunks.queue.len()));
         }
         for server in chunks.servers.iter() {
+            let members = listed.get(&server.number).copied().unwrap_or((0, 0));
+            let counted = (chunks.listed(server.number), chunks.stored(server.number));
+            if counted != members {
+                self.broken.push(format!(
+                    "{}: a member of so many chunks and bytes: {members:?}, counted {counted:?}",
+                    server.number
+                ));
+            }
             if server.held != held.get(&server.number).copied().unwrap_or(0) {
                 self.broken.push(format!(
                     "{}: holds {}, counted {}",

@@ -358,6 +358,32 @@ fn a_damaged_copy_is_replaced_elsewhere_or_else_in_place() {
 }
 
 #[test]
+fn a_damaged_copy_is_mended_beside_the_only_good_one() {
+    for copies in [3, 2] {
+        let (mut world, _) = stored(3, 0);
+        let handle = world.create(copies).unwrap();
+        world.settle();
+        world.write(handle, None);
+        seal(&mut world, &[handle]);
+        let members = world.records[&handle.0].members.clone();
+        let host = |world: &World, at: usize| {
+            world.hosts.iter().position(|h| h.number == members[at]).unwrap()
+        };
+        let (good, damaged) = (host(&world, 0), host(&world, 1));
+        for at in (0..3).filter(|at| ![good, damaged].contains(at)) {
+            world.kill(at);
+        }
+        world.run(5_000);
+        world.hosts[damaged].replicas.get_mut(&handle.0).unwrap().damaged = true;
+        let number = ServerNumber(world.hosts[damaged].number);
+        world.event(|c, now, _, out| c.damage_reported(now, handle, 1, number, None, out));
+        world.run(5_000);
+        assert_eq!(world.good(handle.0).len(), 2, "of {copies}");
+        assert!(!world.hosts[damaged].replicas[&handle.0].damaged);
+    }
+}
+
+#[test]
 fn the_last_copy_is_never_condemned() {
     let (mut world, _) = stored(4, 0);
     let handle = world.create(1).unwrap();

@@ -30,6 +30,7 @@ pub(super) struct Known {
 pub(super) struct World {
     pub(super) chunks: Chunks,
     pub(super) mistakes: Mistakes,
+    chunk_size: u32,
     pub(super) now: Now,
     pub(super) epoch: u64,
     commits: u64,
@@ -72,14 +73,21 @@ impl World {
     }
 
     pub(super) fn with(servers: usize, mistakes: Mistakes) -> Self {
+        let hosts = (0..servers).map(|_| Host { up: true, ..Host::default() }).collect();
+        Self::of(hosts, mistakes, CHUNK)
+    }
+
+    /// These servers, as far as they run, and chunks of so many bytes.
+    pub(super) fn of(hosts: Vec<Host>, mistakes: Mistakes, chunk_size: u32) -> Self {
         let mut world = Self {
-            chunks: Chunks::new(Self::config(mistakes)),
+            chunks: Chunks::new(Self::config(mistakes, chunk_size)),
             mistakes,
+            chunk_size,
             now: Now { mono: Millis(1_000), wall: WallMillis(1_000) },
             epoch: 1,
             commits: 1,
             counters: pb::Counters { inode: 2, handle: 1, server: 1 },
-            hosts: (0..servers).map(|_| Host { up: true, ..Host::default() }).collect(),
+            hosts,
             records: BTreeMap::new(),
             servers: BTreeMap::new(),
             garbage: BTreeMap::new(),
@@ -95,15 +103,17 @@ impl World {
             broken: Vec::new(),
         };
         world.chunks.started(world.now, 1, 1, false);
-        for at in 0..servers {
-            world.connect(at);
-            world.send_report(at);
+        for at in 0..world.hosts.len() {
+            if world.hosts[at].runs() {
+                world.connect(at);
+                world.send_report(at);
+            }
         }
         world
     }
 
-    fn config(mistakes: Mistakes) -> ChunksConfig {
-        ChunksConfig { mistakes, ..ChunksConfig::new(CLUSTER, CHUNK) }
+    fn config(mistakes: Mistakes, chunk_size: u32) -> ChunksConfig {
+        ChunksConfig { mistakes, ..ChunksConfig::new(CLUSTER, chunk_size) }
     }
 
     pub(super) fn token(&mut self) -> Token {
@@ -202,13 +212,10 @@ impl World {
             place: Some(pb::Place {
                 node: format!("node-{at}"),
                 pod_uid: format!("pod-{at}"),
+                zone: host.zone.clone(),
                 ..pb::Place::default()
             }),
-            volumes: vec![pb::VolumeState {
-                total_bytes: 1 << 40,
-                free_bytes: 1 << 39,
-                ..Default::default()
-            }],
+            volumes: vec![host.volume()],
             boot_id: vec![host.boot + 1; 16].into(),
             highest_handle: host.replicas.keys().next_back().copied().unwrap_or(0),
             ..Default::default()
@@ -314,15 +321,8 @@ impl World {
         self.now.wall.0 += ms;
         for at in 0..self.hosts.len() {
             if let Some(session) = self.hosts[at].session.filter(|_| self.hosts[at].runs()) {
-                let beat = pb::Heartbeat {
-                    session,
-                    volumes: vec![pb::VolumeState {
-                        total_bytes: 1 << 40,
-                        free_bytes: 1 << 39,
-                        ..Default::default()
-                    }],
-                    ..Default::default()
-                };
+                let volumes = vec![self.hosts[at].volume()];
+                let beat = pb::Heartbeat { session, volumes, ..Default::default() };
                 self.event(|c, now, _, out| c.heartbeat(now, SessionId(session), &beat, out));
             }
         }
@@ -360,7 +360,7 @@ impl World {
     /// The master dies and another one leads with what was committed.
     pub(super) fn restart_master(&mut self) {
         self.epoch += 1;
-        let mut chunks = Chunks::new(Self::config(self.mistakes));
+        let mut chunks = Chunks::new(Self::config(self.mistakes, self.chunk_size));
         for (number, record) in &self.servers {
             chunks.load_server(ServerNumber(*number), record);
         }
@@ -412,6 +412,43 @@ impl World {
         self.waiting.insert(token.0);
         self.event(|c, now, _, out| c.recover(now, handle, seen, &servers, lease, waiter, out));
         token.0
+    }
+
+    /// Has a server emptied, or takes that back.
+    pub(super) fn drain(&mut self, at: usize, drain: bool, force: bool) -> Result<u64, GfsError> {
+        let number = ServerNumber(self.hosts[at].number);
+        self.event(|c, now, _, out| c.set_drain(now, number, drain, force, 3, out))
+    }
+
+    /// The goal of a chunk's file changes.
+    pub(super) fn set_copies(&mut self, handle: ChunkHandle, copies: u8) {
+        if let Some(known) = self.known.get_mut(&handle.0) {
+            known.info.copies = copies;
+        }
+        self.event(|c, now, _, out| {
+            c.set_copies(now, handle, copies);
+            c.settle(now, out);
+        });
+    }
+
+    fn status_of(&self, at: usize) -> Option<pb::ServerStatus> {
+        let number = self.hosts[at].number;
+        let mut all = self.chunks.server_statuses(self.now).into_iter();
+        all.find(|s| s.location.as_ref().is_some_and(|l| l.server == number))
+    }
+
+    pub(super) fn is_draining(&self, at: usize) -> bool {
+        self.status_of(at).is_some_and(|s| s.draining)
+    }
+
+    /// It is drained and may be removed.
+    pub(super) fn is_empty(&self, at: usize) -> bool {
+        self.status_of(at).is_some_and(|s| s.may_be_removed)
+    }
+
+    /// What is said of a draining server.
+    pub(super) fn reason(&self, at: usize) -> String {
+        self.status_of(at).map(|s| s.reason).unwrap_or_default()
     }
 
     /// A writer writes through the primary, if there is one: on all members, and then it is

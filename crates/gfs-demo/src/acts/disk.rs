@@ -83,7 +83,7 @@ async fn fail(
         stage.screen.showing(&put, put_tree(client, &corpus, "/t", &put)),
     )?;
     stage.screen.say("the put finished");
-    let (told, _) = wait(client, at, |status| told(status, bad)).await?;
+    let (seen, _) = wait(client, at, |status| told(status, bad)).await?;
     let (full, status) = wait(client, at, |status| {
         let chunks = status.chunks.unwrap_or_default();
         chunks.full == chunks.total && told(status, bad)
@@ -107,7 +107,7 @@ async fn fail(
         if serves { "yes" } else { "no" },
         serves,
     );
-    verdict.note(format!("data directory {how}: seen by the master (or earlier)"), seconds(told));
+    verdict.note(format!("data directory {how}: seen by the master (or earlier)"), seconds(seen));
     verdict.note(format!("data directory {how}: full redundancy (or earlier)"), seconds(full));
     Ok(())
 }

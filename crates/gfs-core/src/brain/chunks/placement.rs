@@ -5,6 +5,7 @@
 
 use super::servers::Server;
 use super::{Chunks, Now};
+use crate::volume::FULL_FOR_CLONES;
 pub(super) use crate::volume::Purpose as For;
 use gfs_proto::v1 as pb;
 use gfs_types::{ChunkHandle, ServerNumber};

@@ -395,8 +395,11 @@ async fn an_abandoned_commit_is_in_front_of_the_next_read() {
     {
         let mut commit = std::pin::pin!(store.commit(&term, put(0, "a")));
         // Polled once: the request is queued, or, when this thread was held up meanwhile, done already.
-        std::future::poll_fn(|context| std::task::Poll::Ready(drop(commit.as_mut().poll(context))))
-            .await;
+        std::future::poll_fn(|context| {
+            drop(commit.as_mut().poll(context));
+            std::task::Poll::Ready(())
+        })
+        .await;
     }
     assert_eq!(store.read_sequence().await.unwrap().sequence, CommitSequence(1));
 }

@@ -96,6 +96,8 @@ fn request(f: &mut fmt::Formatter<'_>, request: &Request) -> fmt::Result {
         Request::Recover(r) => {
             write!(f, "recover {}v{} without {:?}", r.handle, r.version, r.unreachable)
         }
+        Request::Lease(r) => write!(f, "lease {} at {}", r.inode, r.offset),
+        Request::Truncate(r) => write!(f, "truncate {} to {}", r.inode, r.length),
         Request::Sync(r) => write!(f, "sync {} {:?}", r.inode, r.last),
         Request::Close(r) => write!(f, "close {} {:?} abandon {}", r.inode, r.finished, r.abandon),
         Request::Rename(r) => write!(f, "rename {} {}", r.from, r.to),

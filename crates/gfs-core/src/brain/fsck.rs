@@ -129,7 +129,19 @@ impl Brain {
     fn fault_of(&self, inode: InodeId, node: &Node) -> Option<String> {
         let file = node.file()?;
         let mut start = 0;
-        for (index, handle) in file.extents.iter().enumerate() {
+        for (index, extent) in file.extents.iter().enumerate() {
+            let Some(handle) = &extent.handle() else {
+                let (stands, length) =
+                    (self.extent_start(file, index), self.extent_length(*extent));
+                if stands != start || length == 0 || length > self.geometry.chunk_size() {
+                    return Some(format!(
+                        "a hole of {length} bytes stands at {start} (index {index}) and is taken \
+                         to be at {stands}"
+                    ));
+                }
+                start += u64::from(length);
+                continue;
+            };
             let Some(info) = self.chunks.info(*handle) else {
                 return Some(format!("its chunk {handle} is not in the chunk table"));
             };

@@ -14,12 +14,15 @@ use thiserror::Error;
 use super::chunks::{ChunkInfo, Chunks, ChunksConfig};
 use super::config::{BrainConfig, Term};
 use super::journal::Journal;
-use super::namespace::{Body, Directory, File, Namespace, Node, ORPHANAGE, trash_name};
+use super::namespace::{Body, Directory, Extent, Extents, File, Hole, Namespace, Node};
+use super::namespace::{ORPHANAGE, trash_name};
 use super::outcomes::Outcomes;
-use super::records::{EXTENTS_PER_PAGE, FORMAT, Key};
+use super::overwriting::Overwriters;
+use super::records::{EXTENTS_PER_PAGE, FORMAT, Key, page_of};
 use super::rights::{MAX_APPENDERS, Writing};
 use super::step::Brain;
 use super::trash::{DEFAULT_PERIOD, Trash, Trashed};
+use super::truncation::Doomed;
 use super::work::Work;
 use super::{Effect, Now};
 
@@ -68,6 +71,8 @@ struct Loaded {
     spare: Option<Box<pb::ExtentRecord>>,
     writer: u64,
     appenders: Vec<u64>,
+    /// What a truncation cut off: the index that the first one had, and how many.
+    doomed: (usize, usize),
 }
 
 /// Gathers the records of a store.
@@ -216,13 +221,14 @@ impl Loader {
                     return Err("more clients than may write it".into());
                 }
                 let held = file.writer != 0 || !file.appenders.is_empty();
-                if count > 0 || file.spare.is_some() || held {
+                if count > 0 || file.spare.is_some() || held || file.doomed_count > 0 {
                     let loaded = Loaded {
                         extents: file.extents,
                         count,
                         spare: file.spare.map(Box::new),
                         writer: file.writer,
                         appenders: file.appenders,
+                        doomed: (file.doomed_first as usize, file.doomed_count as usize),
                     };
                     self.files.push((inode, loaded));
                 }
@@ -296,9 +302,16 @@ impl Loader {
             };
             trash.insert(inode, trashed);
         }
-        let mut writers = BTreeMap::new();
+        let (mut writers, mut doomed) = (BTreeMap::new(), BTreeMap::new());
         for (inode, loaded) in std::mem::take(&mut self.files) {
-            self.file(inode, loaded, now, &cluster, &mut namespace, &mut chunks, &mut writers)?;
+            let mut parts = Parts {
+                cluster: &cluster,
+                namespace: &mut namespace,
+                chunks: &mut chunks,
+                writers: &mut writers,
+                doomed: &mut doomed,
+            };
+            self.file(inode, loaded, now, &mut parts)?;
         }
         if let Some(((inode, page), _)) = self.pages.first_key_value() {
             return Err(corrupt(Key::Page(*inode, *page), "no file needs it"));
@@ -330,6 +343,9 @@ impl Loader {
             outcomes,
             writers,
             writers_from: InodeId(0),
+            overwriters: Overwriters::default(),
+            doomed,
+            cutting: BTreeMap::new(),
             waiting: BTreeMap::new(),
             fsck: None,
             logical: Default::default(),
@@ -393,46 +409,94 @@ impl Loader {
         Ok(())
     }
 
-    /// Puts together a file that has chunks, a writer or appenders.
-    #[expect(clippy::too_many_arguments, reason = "the parts of the brain that is being made")]
-    fn file(
+    /// The records of so many extents of a file from the beginning of a page on.
+    fn take_pages(
         &mut self,
         inode: InodeId,
-        loaded: Loaded,
-        now: Now,
-        cluster: &pb::ClusterRecord,
-        namespace: &mut Namespace,
-        chunks: &mut Chunks,
-        writers: &mut BTreeMap<InodeId, Writing>,
+        mut page: u32,
+        count: usize,
+        records: &mut Vec<pb::ExtentRecord>,
     ) -> Result<(), LoadError> {
-        let (copies, durability) = namespace.policy(inode);
-        let copies = if copies == 0 { cluster.default_copies as u8 } else { copies };
         let wrong = |reason: String| corrupt(format!("inode {inode}"), reason);
-        let mut records = loaded.extents;
-        let mut page = 1;
-        while records.len() < loaded.count {
+        while records.len() < count {
             let Some(next) = self.pages.remove(&(inode, page)) else {
                 return Err(wrong(format!("page {page} of its extents is missing")));
             };
-            if next.extents.len() != (loaded.count - records.len()).min(EXTENTS_PER_PAGE) {
+            if next.extents.len() != (count - records.len()).min(EXTENTS_PER_PAGE) {
                 return Err(wrong(format!("page {page} of its extents is not complete")));
             }
             records.extend(next.extents);
             page += 1;
         }
+        Ok(())
+    }
 
-        let mut start = 0;
-        let mut handles = SmallVec::with_capacity(records.len());
-        for (index, record) in records.iter().enumerate() {
+    /// Makes extents of records, from this index and place on.
+    fn extents(
+        &self,
+        info: ChunkInfo,
+        records: &[pb::ExtentRecord],
+        chunk_size: u32,
+        chunks: &mut Chunks,
+    ) -> Result<(Extents, ChunkInfo), LoadError> {
+        let wrong = |reason: String| corrupt(format!("inode {}", info.inode), reason);
+        let mut info = info;
+        let mut extents = Extents::with_capacity(records.len());
+        // Holes since the last chunk, and whether the last one was shorter than a chunk.
+        let (mut holes, mut ended) = (0, false);
+        for record in records {
             let handle = ChunkHandle(record.handle);
-            self.check_handle(handle)?;
-            if record.length > cluster.chunk_size {
-                return Err(wrong(format!("chunk {handle} has {} bytes", record.length)));
+            if record.length > chunk_size {
+                return Err(wrong(format!("extent {} has {} bytes", info.index, record.length)));
             }
-            let index = u32::try_from(index).map_err(|_| wrong("too many extents".into()))?;
-            chunks.load_chunk(ChunkInfo { inode, index, start, copies, durability }, record);
-            start += u64::from(record.length);
-            handles.push(handle);
+            if record.handle == 0 {
+                if record.length == 0 || ended {
+                    return Err(wrong(format!("extent {} is no hole", info.index)));
+                }
+                ended = record.length < chunk_size;
+                extents.push(Extent::hole(Hole { length: record.length, after: holes }));
+                holes += 1;
+            } else {
+                self.check_handle(handle)?;
+                chunks.load_chunk(info, record);
+                extents.push(Extent::chunk(handle));
+                (holes, ended) = (0, false);
+            }
+            info.index =
+                info.index.checked_add(1).ok_or_else(|| wrong("too many extents".into()))?;
+            info.start += u64::from(record.length);
+        }
+        Ok((extents, info))
+    }
+
+    /// Puts together a file that has extents, a writer or appenders.
+    fn file(
+        &mut self,
+        inode: InodeId,
+        loaded: Loaded,
+        now: Now,
+        parts: &mut Parts<'_>,
+    ) -> Result<(), LoadError> {
+        let (copies, durability) = parts.namespace.policy(inode);
+        let copies = if copies == 0 { parts.cluster.default_copies as u8 } else { copies };
+        let chunk_size = parts.cluster.chunk_size;
+        let wrong = |reason: String| corrupt(format!("inode {inode}"), reason);
+        let mut records = loaded.extents;
+        self.take_pages(inode, 1, loaded.count, &mut records)?;
+        let first = ChunkInfo { inode, index: 0, start: 0, copies, durability };
+        let (extents, next) = self.extents(first, &records, chunk_size, parts.chunks)?;
+
+        let (first, count) = loaded.doomed;
+        if count > 0 {
+            let mut records = Vec::new();
+            if first == 0 || first < loaded.count || !first.is_multiple_of(EXTENTS_PER_PAGE) {
+                return Err(wrong(format!("what was cut off it begins at extent {first}")));
+            }
+            self.take_pages(inode, page_of(first), count, &mut records)?;
+            let index = u32::try_from(first).map_err(|_| wrong("too many extents".into()))?;
+            let info = ChunkInfo { index, ..next };
+            let (extents, _) = self.extents(info, &records, chunk_size, parts.chunks)?;
+            parts.doomed.insert(inode, Doomed { first, extents });
         }
         let spare = match &loaded.spare {
             None => None,
@@ -443,23 +507,33 @@ impl Loader {
                     return Err(wrong("a spare without an extent".into()));
                 };
                 // Where it will be when the last chunk is full.
-                let start = start - u64::from(last.length) + u64::from(cluster.chunk_size);
-                let index = handles.len() as u32;
-                chunks.load_chunk(ChunkInfo { inode, index, start, copies, durability }, record);
+                let start = next.start - u64::from(last.length) + u64::from(chunk_size);
+                parts.chunks.load_chunk(ChunkInfo { start, ..next }, record);
                 Some(handle)
             }
         };
         if let Some(writing) = Writing::load(loaded.writer, &loaded.appenders, now.mono) {
-            writers.insert(inode, Writing { spare, ..writing });
+            parts.writers.insert(inode, Writing { spare, ..writing });
         } else if spare.is_some() {
             return Err(wrong("a spare without a writer".into()));
+        } else if let Some(last) = extents.last().and_then(|last| last.handle()) {
+            parts.chunks.cap(last);
         }
-        let Some(file) = namespace.file_mut(inode) else {
+        let Some(file) = parts.namespace.file_mut(inode) else {
             return Err(wrong(ErrorCode::NotFound.to_string()));
         };
-        file.extents = handles;
+        file.extents = extents;
         Ok(())
     }
+}
+
+/// The parts of the brain that is being made.
+struct Parts<'a> {
+    cluster: &'a pb::ClusterRecord,
+    namespace: &'a mut Namespace,
+    chunks: &'a mut Chunks,
+    writers: &'a mut BTreeMap<InodeId, Writing>,
+    doomed: &'a mut BTreeMap<InodeId, Doomed>,
 }
 
 /// Whether a replication goal and the least copies are possible.

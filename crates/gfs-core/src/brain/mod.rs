@@ -11,6 +11,9 @@
 //! | `step` | [`Brain`]: which part handles an event, and the order in which things leave |
 //! | `work` | what one event changes and answers |
 //! | `journal` | what is not durable yet, and who waits for it |
+//! | `extents` | where the extents of files are |
+//! | `truncation` | cutting files, extending them by holes |
+//! | `overwriting` | who overwrites which chunk |
 //! | `records` | keys and values of the store |
 //! | `load` | a brain from the store's records, or a new cluster |
 //! | `namespace` | the tree, in memory |
@@ -26,17 +29,20 @@
 mod calls;
 pub mod chunks;
 mod config;
+mod extents;
 mod fsck;
 mod journal;
 mod load;
 mod namespace;
 mod outcomes;
+mod overwriting;
 mod records;
 mod rights;
 mod status;
 mod step;
 mod takedown;
 mod trash;
+mod truncation;
 mod work;
 mod writers;
 
@@ -85,6 +91,8 @@ pub enum Request {
     Locate(pb::LocateRequest),
     Allocate(pb::AllocateRequest),
     Recover(pb::RecoverRequest),
+    Lease(pb::LeaseRequest),
+    Truncate(pb::TruncateRequest),
     Sync(pb::SyncRequest),
     Close(pb::CloseRequest),
     Rename(pb::RenameRequest),
@@ -117,6 +125,8 @@ pub enum Response {
     Locate(pb::LocateResponse),
     Allocate(pb::AllocateResponse),
     Recover(pb::RecoverResponse),
+    Lease(pb::LeaseResponse),
+    Truncate(pb::TruncateResponse),
     Sync(pb::SyncResponse),
     Close(pb::CloseResponse),
     Rename(pb::RenameResponse),

@@ -1,8 +1,8 @@
 //! What became of clients' operations, so that a repeat changes nothing.
 //!
 //! A call is named by (client id, sequence). The outcome of one that changed the tree (Mkdir,
-//! Create, Close, Rename, Remove, RestoreTrash, EmptyTrash) is written in the same commit as the
-//! change itself. Calls that are idempotent by their nature (Open, Allocate, Recover, Sync) and
+//! Create, Close, Rename, Remove, Truncate, RestoreTrash, EmptyTrash) is written in the same commit as the
+//! change itself. Calls that are idempotent by their nature (Open, Allocate, Recover, Lease, Sync) and
 //! calls that failed for good changed nothing that a repeat could change again after a restart of
 //! the master; their outcomes are kept in memory only, against repeats that a broken connection
 //! delivers late. A call that failed in a way that may pass (BUSY, TOO_FEW_SERVERS, ...) has no

@@ -5,7 +5,7 @@ use gfs_types::{ChunkHandle, ClientId, InodeId, ServerNumber};
 use prost::Message;
 
 /// Format of the records, as `ClusterRecord.format` says it.
-pub(crate) const FORMAT: u32 = 2;
+pub(crate) const FORMAT: u32 = 3;
 
 /// Extents of a page; the first page is in the entry.
 pub(crate) const EXTENTS_PER_PAGE: usize = 32;

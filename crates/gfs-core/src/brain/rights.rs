@@ -217,7 +217,7 @@ impl Brain {
     }
 
     /// Nobody is left who writes: finds out how long the file is, then gives up the right.
-    fn end_writing(&mut self, work: &mut Work, inode: InodeId) {
+    pub(super) fn end_writing(&mut self, work: &mut Work, inode: InodeId) {
         if let Some(writing) = self.writers.get_mut(&inode) {
             writing.ending = true;
             self.go_on_ending(work, inode, None);
@@ -229,8 +229,7 @@ impl Brain {
         let before = self.namespace.file(inode).map(|file| self.length_of(file));
         // A spare becomes the last chunk once at most.
         for _ in 0..2 {
-            let last = self.namespace.file(inode).and_then(|file| file.extents.last().copied());
-            match last {
+            match self.last_chunk(inode) {
                 Some(open) if !self.is_sealed(open) => {
                     if fixed != Some(open) {
                         self.chunks.fix(work.now, open, &mut work.chunks);
@@ -271,9 +270,10 @@ impl Brain {
     ) {
         let Some(inode) = self.chunks.info(handle).map(|info| info.inode) else { return };
         if self.writers.get(&inode).is_none_or(|writing| !writing.is_held_by(client)) {
+            self.overwriter_vanished(work, handle, client);
             return;
         }
-        let last = self.namespace.file(inode).and_then(|file| file.extents.last().copied());
+        let last = self.last_chunk(inode);
         let spare = self.writers.get(&inode).and_then(|writing| writing.spare);
         let ended = if last == Some(handle) {
             if length == self.geometry.chunk_size() {
@@ -300,8 +300,7 @@ impl Brain {
     /// Takes the right from clients that have vanished. Whether there were any.
     fn look_at_holders(&mut self, work: &mut Work, inode: InodeId) -> bool {
         let now = work.now.mono;
-        let last = self.namespace.file(inode).and_then(|file| file.extents.last().copied());
-        let open = last.filter(|last| !self.is_sealed(*last));
+        let open = self.open_chunk(inode);
         let spare = self.writers.get(&inode).and_then(|writing| writing.spare);
         let led = open.into_iter().chain(spare).any(|chunk| self.chunks.has_primary(chunk));
         if let Some(writing) = self.writers.get_mut(&inode).filter(|_| led || open.is_none()) {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use gfs_proto::v1 as pb;
-use gfs_types::{ChunkHandle, ClusterId, CommitSequence, Geometry, InodeId, Millis};
+use gfs_types::{ClusterId, CommitSequence, Geometry, InodeId, Millis};
 use prost::Message;
 
 use super::chunks::Chunks;
@@ -14,10 +14,12 @@ use super::fsck::FsckJob;
 use super::journal::{Fact, Journal};
 use super::namespace::{Body, Namespace};
 use super::outcomes::Outcomes;
+use super::overwriting::Overwriters;
 use super::records;
 use super::rights::Writing;
 use super::status::LogicalBytes;
 use super::trash::Trash;
+use super::truncation::Doomed;
 use super::work::Work;
 use super::writers::Waiting;
 use super::{Effect, Event, Now, Ordinal, Token};
@@ -44,6 +46,12 @@ pub struct Brain {
     pub(super) writers: BTreeMap<InodeId, Writing>,
     /// The next of them to look at, for clients that have vanished.
     pub(super) writers_from: InodeId,
+    /// Who overwrites which chunk.
+    pub(super) overwriters: Overwriters,
+    /// What truncations cut off files and is still to be discarded.
+    pub(super) doomed: BTreeMap<InodeId, Doomed>,
+    /// Files that are being cut, by the call that waits for that.
+    pub(super) cutting: BTreeMap<InodeId, Token>,
     /// Calls that wait for a version change.
     pub(super) waiting: BTreeMap<Token, Waiting>,
     pub(super) fsck: Option<FsckJob>,
@@ -139,7 +147,9 @@ impl Brain {
     /// Time passed, on the namespace side.
     fn tick(&mut self, work: &mut Work, out: &mut Vec<Effect>) {
         for _ in 0..self.config.limits.removals_per_tick {
-            if !self.expire_trash(work) && !self.take_down(work) {
+            let any =
+                self.expire_trash(work) || self.take_down(work) || self.take_down_doomed(work);
+            if !any {
                 break;
             }
             self.flush(work, usize::MAX, out);
@@ -152,6 +162,7 @@ impl Brain {
         self.flush(work, GROUP, out);
         self.end_long_waits(work, out);
         self.find_vanished(work, out);
+        self.find_left(work);
         self.count_bytes();
         self.go_on_with_fsck(work);
         self.flush(work, usize::MAX, out);
@@ -170,6 +181,9 @@ impl Brain {
     /// Sends what the work came to: first its mutations, in groups of at most `group`; then,
     /// when they are durable, what rests on them.
     pub(super) fn flush(&mut self, work: &mut Work, group: usize, out: &mut Vec<Effect>) {
+        if !work.chunks.cuts.is_empty() {
+            self.finish_cuts(work, out);
+        }
         if std::mem::take(&mut work.chunks.rolled_back) {
             self.cluster.rollback_mode = true;
             work.cluster = true;
@@ -206,7 +220,7 @@ impl Brain {
         out.extend(outbox.notes.drain(..).map(|(severe, text)| Effect::Note { severe, text }));
     }
 
-    fn commit(&mut self, work: &mut Work, group: usize, out: &mut Vec<Effect>) {
+    pub(super) fn commit(&mut self, work: &mut Work, group: usize, out: &mut Vec<Effect>) {
         for handle in std::mem::take(&mut work.chunks.touched) {
             self.touched(work, handle);
         }
@@ -257,15 +271,12 @@ impl Brain {
         self.journal.commit(mutations, counters, work.facts.drain(..), out);
     }
 
-    /// A chunk's record changed: finds the record that holds it.
-    fn touched(&self, work: &mut Work, handle: ChunkHandle) {
-        let Some(info) = self.chunks.info(handle) else { return };
-        let Some(file) = self.namespace.file(info.inode) else { return };
-        let index = info.index as usize;
-        let is_extent = file.extents.get(index) == Some(&handle);
-        let is_spare = self.writers.get(&info.inode).is_some_and(|w| w.spare == Some(handle));
-        if is_extent || is_spare {
-            work.extent(info.inode, if is_extent { index } else { usize::MAX }, file.extents.len());
+    /// What is written from now on is of the present format: who reads older ones only would take
+    /// it for something else.
+    pub(super) fn raise_format(&mut self, work: &mut Work) {
+        if self.cluster.format < records::FORMAT {
+            self.cluster.format = records::FORMAT;
+            work.cluster = true;
         }
     }
 
@@ -292,23 +303,21 @@ impl Brain {
             }
             Body::File(file) => {
                 let writing = self.writers.get(&inode);
+                let doomed = self.doomed.get(&inode);
                 let (writer, appenders) = writing.map(Writing::record).unwrap_or_default();
                 record.file = Some(pb::FileRecord {
                     length: self.length_of(file),
                     copies: file.copies.into(),
                     durability: file.durability.into(),
-                    extents: file
-                        .extents
-                        .iter()
-                        .take(records::EXTENTS_PER_PAGE)
-                        .filter_map(|handle| self.chunks.record(*handle))
-                        .collect(),
+                    extents: self.page_of_extents(inode, 0),
                     extent_count: file.extents.len() as u32,
                     spare: writing
                         .and_then(|writing| writing.spare)
                         .and_then(|handle| self.chunks.record(handle)),
                     writer,
                     appenders,
+                    doomed_first: doomed.map_or(0, |doomed| doomed.first as u32),
+                    doomed_count: doomed.map_or(0, |doomed| doomed.extents.len() as u32),
                 });
             }
         }
@@ -317,12 +326,7 @@ impl Brain {
 
     /// The record of a further page of extents as it is now.
     fn page_record(&self, inode: InodeId, page: u32) -> Option<pb::ExtentPage> {
-        let extents = self.namespace.file(inode)?.extents.iter();
-        let extents: Vec<_> = extents
-            .skip(page as usize * records::EXTENTS_PER_PAGE)
-            .take(records::EXTENTS_PER_PAGE)
-            .filter_map(|handle| self.chunks.record(*handle))
-            .collect();
+        let extents = self.page_of_extents(inode, page);
         (!extents.is_empty()).then_some(pb::ExtentPage { extents })
     }
 }

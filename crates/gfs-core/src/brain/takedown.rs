@@ -3,9 +3,9 @@
 //! Remove detaches a tree with one commit, into the orphanage; from then on nobody sees it. The
 //! rest is done here, in steps, and goes on after a restart.
 
-use gfs_types::{ChunkHandle, InodeId};
+use gfs_types::InodeId;
 
-use super::namespace::{ORPHANAGE, orphan_name};
+use super::namespace::{Extent, Extents, ORPHANAGE, orphan_name};
 use super::records::{self, EXTENTS_PER_PAGE, page_of};
 use super::step::Brain;
 use super::work::Work;
@@ -21,8 +21,8 @@ impl Brain {
         }
         let Some(node) = self.namespace.remove(inode) else { return };
         if let Some(file) = node.file() {
-            for handle in &file.extents {
-                self.chunks.discard(*handle, &mut work.chunks);
+            for handle in file.extents.iter().filter_map(|extent| extent.handle()) {
+                self.chunks.discard(handle, &mut work.chunks);
             }
         }
         work.unbound(inode, &node);
@@ -39,11 +39,18 @@ impl Brain {
     /// Removes a file or a tree: at once if it is small.
     pub(super) fn dispose(&mut self, work: &mut Work, inode: InodeId) {
         let extents = self.namespace.file(inode).map_or(0, |file| file.extents.len());
-        if self.namespace.weight(inode) == 1 && extents <= EXTENTS_PER_PAGE {
+        let in_entry = extents <= EXTENTS_PER_PAGE && !self.doomed.contains_key(&inode);
+        if self.namespace.weight(inode) == 1 && in_entry {
             self.erase(work, inode);
         } else {
             self.detach(work, inode);
         }
+    }
+
+    /// Takes down a page of what truncations cut off; `false` when there is none.
+    pub(super) fn take_down_doomed(&mut self, work: &mut Work) -> bool {
+        let first = self.doomed.first_key_value().map(|(inode, _)| *inode);
+        first.is_some_and(|inode| self.drop_doomed_page(work, inode))
     }
 
     /// Takes down a few orphans; `false` when there are none.
@@ -55,6 +62,10 @@ impl Brain {
             let inode = self.namespace.leaf_below(orphan);
             any = true;
             let extents = self.namespace.file(inode).map_or(0, |file| file.extents.len());
+            if self.drop_doomed_page(work, inode) {
+                budget = budget.saturating_sub(EXTENTS_PER_PAGE + 1);
+                continue;
+            }
             if extents > EXTENTS_PER_PAGE {
                 self.drop_last_page(work, inode, extents);
             } else {
@@ -69,9 +80,8 @@ impl Brain {
     fn drop_last_page(&mut self, work: &mut Work, inode: InodeId, extents: usize) {
         let page = page_of(extents - 1);
         let Some(file) = self.namespace.file_mut(inode) else { return };
-        let dropped: Vec<ChunkHandle> =
-            file.extents.drain(page as usize * EXTENTS_PER_PAGE..).collect();
-        for handle in dropped {
+        let dropped: Extents = file.extents.drain(page as usize * EXTENTS_PER_PAGE..).collect();
+        for handle in dropped.into_iter().filter_map(Extent::handle) {
             self.chunks.discard(handle, &mut work.chunks);
         }
         work.deleted.push(records::page_key(inode, page));

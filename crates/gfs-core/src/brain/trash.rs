@@ -20,7 +20,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use gfs_types::{GfsPath, InodeId, Millis};
 
 use super::namespace::{ORPHANAGE, trash_name};
-use super::records::{EXTENTS_PER_PAGE, FORMAT};
+use super::records::EXTENTS_PER_PAGE;
 use super::step::Brain;
 use super::work::Work;
 
@@ -144,11 +144,8 @@ impl Brain {
             directories: self.namespace.weight(inode) - files,
         };
         self.trash.insert(inode, trashed);
-        if self.cluster.format < FORMAT {
-            // Who knows nothing of the trash would take it down.
-            self.cluster.format = FORMAT;
-            work.cluster = true;
-        }
+        // Who knows nothing of the trash would take it down.
+        self.raise_format(work);
     }
 
     /// Gives an entry up. Returns how many records that changes at most: no more than `budget`,
@@ -156,7 +153,8 @@ impl Brain {
     pub(super) fn give_up(&mut self, work: &mut Work, inode: InodeId, budget: usize) -> usize {
         self.trash.remove(inode);
         let extents = self.namespace.file(inode).map_or(0, |file| file.extents.len());
-        if self.namespace.weight(inode) == 1 && extents <= EXTENTS_PER_PAGE && extents < budget {
+        let in_entry = extents <= EXTENTS_PER_PAGE && !self.doomed.contains_key(&inode);
+        if self.namespace.weight(inode) == 1 && in_entry && extents < budget {
             self.erase(work, inode);
             extents + 1
         } else {

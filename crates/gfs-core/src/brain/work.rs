@@ -79,6 +79,12 @@ impl Work {
         }
     }
 
+    /// Takes over what is left of another work whose changes are committed.
+    pub(crate) fn absorb(&mut self, other: Self) {
+        self.replies.extend(other.replies);
+        self.chunks.absorb(other.chunks);
+    }
+
     /// Whether this event changes anything that is persisted.
     pub(crate) fn is_dirty(&self) -> bool {
         self.cluster

@@ -7,8 +7,8 @@
 use gfs_proto::v1 as pb;
 use gfs_types::{ChunkHandle, ClientId, ErrorCode, GfsError, InodeId, Millis};
 
-use super::chunks::{ChunkInfo, Waiter, WaiterKind};
-use super::namespace::File;
+use super::chunks::{ChunkInfo, Waiter, WaiterKind, Want};
+use super::namespace::Extent;
 use super::records::{self, EXTENTS_PER_PAGE, page_of};
 use super::step::Brain;
 use super::work::Work;
@@ -35,28 +35,24 @@ pub(crate) struct Waiting {
 const REPEATS: usize = 16;
 
 impl Brain {
-    /// Length of a file in bytes, as recorded.
-    pub(super) fn length_of(&self, file: &File) -> u64 {
-        file.extents.last().map_or(0, |last| {
-            let start = self.chunks.info(*last).map_or(0, |info| info.start);
-            start + u64::from(self.chunks.length(*last))
-        })
+    /// What the chunk table is to know of a chunk of this file.
+    pub(super) fn chunk_info(&self, inode: InodeId, index: u32, start: u64) -> ChunkInfo {
+        let (copies, durability) = self.namespace.policy(inode);
+        let copies = if copies == 0 { self.cluster.default_copies as u8 } else { copies };
+        ChunkInfo { inode, index, start, copies, durability }
     }
 
-    /// Whether a chunk is final at its length.
-    pub(super) fn is_sealed(&self, handle: ChunkHandle) -> bool {
-        self.chunks.record(handle).is_some_and(|record| record.sealed)
-    }
-
-    /// Makes a chunk for a file, at this position, with a lease.
+    /// Makes a chunk for a file, at this position, with a lease: an empty one, or one of so many
+    /// zeros that does not grow.
     pub(super) fn new_chunk(
         &mut self,
         work: &mut Work,
         info: ChunkInfo,
+        zeros: u32,
         near: &pb::Place,
     ) -> Result<ChunkHandle, GfsError> {
         let handle = ChunkHandle(self.counters.handle.max(1));
-        self.chunks.create(work.now, handle, info, near, &mut work.chunks)?;
+        self.chunks.create(work.now, handle, info, zeros, near, &mut work.chunks)?;
         let reuse = self.config.mistakes.has(Mistake::MasterReusesHandle) && handle.0 % 4 == 3;
         if !reuse {
             self.counters.handle = handle.0 + 1;
@@ -69,7 +65,7 @@ impl Brain {
         let Some(writing) = self.writers.get_mut(&inode) else { return };
         let Some(spare) = writing.spare.take() else { return };
         let Some(file) = self.namespace.file_mut(inode) else { return };
-        file.extents.push(spare);
+        file.extents.push(Extent::chunk(spare));
         let count = file.extents.len();
         work.extent(inode, count - 1, count);
     }
@@ -84,11 +80,11 @@ impl Brain {
 
     /// Takes the last extent away if it is empty.
     pub(super) fn drop_empty_last(&mut self, work: &mut Work, inode: InodeId) {
-        let Some(file) = self.namespace.file_mut(inode) else { return };
-        let Some(last) = file.extents.last().copied() else { return };
+        let Some(last) = self.last_chunk(inode) else { return };
         if self.chunks.length(last) != 0 {
             return;
         }
+        let Some(file) = self.namespace.file_mut(inode) else { return };
         file.extents.pop();
         let index = file.extents.len();
         if index > 0 && index.is_multiple_of(EXTENTS_PER_PAGE) {
@@ -125,7 +121,8 @@ impl Brain {
         let Some(file) = self.namespace.file(inode) else {
             return Err(GfsError::new(ErrorCode::NotFound, format!("no file {inode}")));
         };
-        let Some(index) = file.extents.iter().rposition(|extent| *extent == handle) else {
+        let Some(index) = file.extents.iter().rposition(|extent| extent.handle() == Some(handle))
+        else {
             let is_spare = self.writers.get(&inode).is_some_and(|w| w.spare == Some(handle));
             return Err(if is_spare {
                 GfsError::new(ErrorCode::Conflict, "the chunk before this one is not finished")
@@ -207,6 +204,9 @@ impl Brain {
             // A repeat may still be answered in its place.
             if waiting.repeats.is_empty() {
                 let (client, sequence) = (waiting.client, waiting.sequence);
+                if self.cutting.get(&waiting.inode) == Some(&token) {
+                    self.cutting.remove(&waiting.inode);
+                }
                 self.waiting.remove(&token);
                 self.outcomes.end(client, sequence);
                 self.chunks.forget(token);
@@ -242,7 +242,7 @@ impl Brain {
             Ok(handle) => self.change_done(work, waiter, &waiting, handle),
         };
         if let Some(answer) = answer.transpose() {
-            self.answer_waiting(work, waiter.token, answer);
+            self.answer_waiting(work, waiter.token, answer, false);
         }
     }
 
@@ -261,6 +261,10 @@ impl Brain {
         self.seal_if_full(work, inode, handle);
         match waiter.kind {
             WaiterKind::Open => self.settle(work, waiter.token, waiting, Some(handle)),
+            WaiterKind::Lease => self.leased(waiting, handle).map(Some),
+            WaiterKind::Truncate => {
+                Err(GfsError::new(ErrorCode::Internal, "a version change that cut nothing"))
+            }
             WaiterKind::Recover | WaiterKind::Allocate => {
                 let chunk = self.chunks.location(handle, &waiting.near).ok_or_else(|| {
                     GfsError::new(ErrorCode::UnknownChunk, format!("chunk {handle} is gone"))
@@ -295,14 +299,11 @@ impl Brain {
         settled: Option<ChunkHandle>,
     ) -> Result<Option<Response>, GfsError> {
         let inode = waiting.inode;
-        let file = self
-            .namespace
-            .file(inode)
-            .ok_or_else(|| GfsError::new(ErrorCode::NotFound, format!("no file {inode}")))?;
-        let last = file.extents.last().copied();
-        let open = last.filter(|last| !self.is_sealed(*last));
-        let Some(open) = open else {
-            if let Some(last) = last
+        if self.namespace.file(inode).is_none() {
+            return Err(GfsError::new(ErrorCode::NotFound, format!("no file {inode}")));
+        }
+        let Some(open) = self.open_chunk(inode) else {
+            if let Some(last) = self.last_chunk(inode)
                 && self.writers.get(&inode).is_some_and(|w| w.spare.is_some())
                 && self.chunks.length(last) == self.geometry.chunk_size()
             {
@@ -322,24 +323,29 @@ impl Brain {
             self.wait(token, waiting.clone())?;
         }
         let waiter = Waiter { token, kind: WaiterKind::Open };
-        self.chunks.recover(work.now, open, version, &[], true, waiter, &mut work.chunks);
+        let want = Want::Extend;
+        self.chunks.recover(work.now, open, version, &[], want, waiter, &mut work.chunks);
         Ok(None)
     }
 
-    /// Answers a call that waited, and its repeats.
-    fn answer_waiting(
+    /// Answers a call that waited, and its repeats. `persisted`: with its outcome in the store.
+    pub(super) fn answer_waiting(
         &mut self,
         work: &mut Work,
         token: Token,
         answer: Result<Response, GfsError>,
+        persisted: bool,
     ) {
         let Some(waiting) = self.waiting.remove(&token) else { return };
+        if self.cutting.get(&waiting.inode) == Some(&token) {
+            self.cutting.remove(&waiting.inode);
+        }
         self.outcomes.end(waiting.client, waiting.sequence);
         if answer.is_err() && waiting.acquired {
             // The right that came with the Open goes with it.
             self.leave(work, waiting.inode, waiting.client);
         }
-        self.note_outcome(work, waiting.client, waiting.sequence, false, &answer);
+        self.note_outcome(work, waiting.client, waiting.sequence, persisted, &answer);
         let answer = answer.map_err(pb::ErrorDetail::from);
         for repeat in waiting.repeats {
             work.replies.push((repeat, answer.clone()));
@@ -352,9 +358,7 @@ impl Brain {
     pub(super) fn give_up_right(&mut self, work: &mut Work, inode: InodeId) {
         self.drop_spare(work, inode);
         self.writers.remove(&inode);
-        if let Some(last) = self.namespace.file(inode).and_then(|f| f.extents.last().copied())
-            && !self.is_sealed(last)
-        {
+        if let Some(last) = self.open_chunk(inode) {
             self.chunks.release(last, &mut work.chunks);
         }
         work.entry(inode);
@@ -376,7 +380,7 @@ impl Brain {
                 ErrorCode::DeadlineExceeded,
                 "the chunk's version could not be changed in time: too few of its servers answer",
             );
-            self.answer_waiting(work, token, Err(error));
+            self.answer_waiting(work, token, Err(error), false);
             self.carry_on(work);
             self.flush(work, usize::MAX, out);
         }

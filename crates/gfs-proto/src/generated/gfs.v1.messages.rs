@@ -1685,13 +1685,20 @@ pub struct FileRecord {
     /// Clients that append records; at most 1 024, never together with `writer`.
     #[prost(uint64, repeated, tag = "8")]
     pub appenders: ::prost::alloc::vec::Vec<u64>,
+    /// Extents that a truncation took away and that are still to be discarded, in pages of their own:
+    /// the index that the first one had (a multiple of 32), and how many. As long as there are any the
+    /// file does not grow.
+    #[prost(uint32, tag = "9")]
+    pub doomed_first: u32,
+    #[prost(uint32, tag = "10")]
+    pub doomed_count: u32,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ExtentPage {
     #[prost(message, repeated, tag = "1")]
     pub extents: ::prost::alloc::vec::Vec<ExtentRecord>,
 }
-/// A chunk of a file, or a hole.
+/// A chunk of a file, or a hole. A hole that is followed by a hole is as long as a chunk can be.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ExtentRecord {
     /// 0: a hole, no longer than a chunk.
@@ -1706,11 +1713,14 @@ pub struct ExtentRecord {
     /// Numbers of the servers that should hold it, the primary of the last grant first.
     #[prost(uint32, repeated, tag = "4")]
     pub members: ::prost::alloc::vec::Vec<u32>,
-    /// Bytes, as recorded. Final when sealed. A full chunk is sealed.
+    /// Bytes, as recorded. Final when sealed. A full chunk is sealed, and so is a hole.
     #[prost(uint32, tag = "5")]
     pub length: u32,
     #[prost(bool, tag = "6")]
     pub sealed: bool,
+    /// It took the place of a hole: at version 1 it begins as `length` zeros.
+    #[prost(bool, tag = "7")]
+    pub zeros: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ServerRecord {

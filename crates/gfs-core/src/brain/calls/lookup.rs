@@ -28,11 +28,10 @@ impl Brain {
         if node.directory().is_some() {
             work.rests_on(&self.journal, Fact::Children(inode));
         }
-        let last = node
-            .file()
+        let last = self
+            .last_chunk(inode)
             .filter(|_| self.writers.contains_key(&inode))
-            .and_then(|file| file.extents.last())
-            .and_then(|last| self.chunks.location(*last, &pb::Place::default()));
+            .and_then(|last| self.chunks.location(last, &pb::Place::default()));
         Ok(Some(Response::Stat(pb::StatResponse {
             attributes: Some(self.attributes(inode, node)),
             epoch: self.term.epoch.0,
@@ -84,22 +83,16 @@ impl Brain {
         let limit = limit(request.limit, LOCATIONS, LOCATIONS_AT_MOST);
         // The extent that holds the offset, or the last one: an open chunk may be longer than is
         // recorded.
-        let first = file
-            .extents
-            .partition_point(|h| {
-                self.chunks.info(*h).is_some_and(|info| info.start <= request.offset)
-            })
-            .saturating_sub(1);
+        let first = self.extent_at(file, request.offset);
         // After the last chunk comes the spare. It holds nothing unless the last one is full, of
         // which the primary knows more than the record.
         let spare = self.writers.get(&inode).and_then(|writing| writing.spare);
-        let chunks = file
-            .extents
-            .iter()
-            .skip(first)
-            .chain(&spare)
+        let spare = spare.and_then(|spare| self.chunks.location(spare, &near));
+        let chunks = (first..file.extents.len())
             .take(limit)
-            .filter_map(|handle| self.chunks.location(*handle, &near))
+            .filter_map(|index| self.extent_location(file, index, &near))
+            .chain(spare)
+            .take(limit)
             .filter(|chunk| !chunk.sealed || request.offset < chunk.start + u64::from(chunk.length))
             .collect();
         Ok(Some(Response::Locate(pb::LocateResponse {
@@ -118,10 +111,9 @@ impl Brain {
     ) -> Vec<pb::ChunkLocation> {
         let limit = limit(asked, LOCATIONS, LOCATIONS_AT_MOST);
         self.namespace.file(inode).map_or_else(Vec::new, |file| {
-            file.extents
-                .iter()
+            (0..file.extents.len())
                 .take(limit)
-                .filter_map(|handle| self.chunks.location(*handle, near))
+                .filter_map(|index| self.extent_location(file, index, near))
                 .collect()
         })
     }

@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 use super::{Caller, conflict, copies_of, durability_of, parse};
 use crate::brain::Response;
 use crate::brain::chunks::ChunkInfo;
-use crate::brain::namespace::{Body, Directory, File, MAX_DEPTH, Node};
+use crate::brain::namespace::{Body, Directory, Extent, File, MAX_DEPTH, Node};
 use crate::brain::rights::Writing;
 use crate::brain::step::Brain;
 use crate::brain::work::Work;
@@ -81,7 +81,7 @@ impl Brain {
                 durability: if durability == pb::Durability::Default { policy } else { durability },
             };
             let near = request.place.clone().unwrap_or_default();
-            Some(self.new_chunk(work, info, &near)?)
+            Some(self.new_chunk(work, info, 0, &near)?)
         };
 
         let parent = if directories.is_empty() {
@@ -89,7 +89,8 @@ impl Brain {
         } else {
             self.make_directories(work, site.directory, directories)?
         };
-        let file = File { extents: chunk.into_iter().collect(), copies, durability };
+        let file =
+            File { extents: chunk.into_iter().map(Extent::chunk).collect(), copies, durability };
         let made = self.make_node(work, parent, name, Body::File(file))?;
         debug_assert_eq!(made, inode);
         if chunk.is_some() {

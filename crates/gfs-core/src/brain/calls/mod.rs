@@ -5,6 +5,7 @@ mod attributes;
 mod change;
 mod lookup;
 mod make;
+mod overwrite;
 mod trash;
 mod write;
 
@@ -44,6 +45,8 @@ fn header_of(request: &Request) -> Option<&pb::RequestHeader> {
         Request::Locate(r) => r.header.as_ref(),
         Request::Allocate(r) => r.header.as_ref(),
         Request::Recover(r) => r.header.as_ref(),
+        Request::Lease(r) => r.header.as_ref(),
+        Request::Truncate(r) => r.header.as_ref(),
         Request::Sync(r) => r.header.as_ref(),
         Request::Close(r) => r.header.as_ref(),
         Request::Rename(r) => r.header.as_ref(),
@@ -83,10 +86,13 @@ fn kind_of(request: &Request) -> Kind {
         | Request::Rename(_)
         | Request::SetAttributes(_)
         | Request::Remove(_)
+        | Request::Truncate(_)
         | Request::RestoreTrash(_)
         | Request::EmptyTrash(_) => Kind::Once,
         Request::Open(r) if r.write || r.append => Kind::Idempotent,
-        Request::Allocate(_) | Request::Recover(_) | Request::Sync(_) => Kind::Idempotent,
+        Request::Allocate(_) | Request::Recover(_) | Request::Lease(_) | Request::Sync(_) => {
+            Kind::Idempotent
+        }
         _ => Kind::Read,
     }
 }
@@ -109,6 +115,8 @@ fn outcome_of(sequence: u64, answer: &Result<Response, GfsError>) -> pb::Outcome
         }
         Ok(Response::Allocate(r)) => outcome.handle = handle(&r.chunk),
         Ok(Response::Recover(r)) => outcome.handle = handle(&r.chunk),
+        Ok(Response::Lease(r)) => outcome.handle = handle(&r.chunk),
+        Ok(Response::Truncate(r)) => outcome.inode = inode(&r.attributes),
         Ok(Response::Sync(r)) => outcome.inode = inode(&r.attributes),
         Ok(Response::Close(r)) => outcome.inode = inode(&r.attributes),
         Ok(Response::Rename(r)) => outcome.inode = inode(&r.attributes),
@@ -288,6 +296,8 @@ impl Brain {
             Request::Open(r) => self.open(work, token, caller, r),
             Request::Allocate(r) => self.allocate(work, caller, r).map(Some),
             Request::Recover(r) => self.recover(work, token, caller, r),
+            Request::Lease(r) => self.lease(work, token, caller, r),
+            Request::Truncate(r) => self.truncate(work, token, caller, r),
             Request::Sync(r) => self.sync(work, caller, r).map(Some),
             Request::Close(r) => self.close(work, caller, r).map(Some),
             Request::Rename(r) => self.rename(work, r).map(Some),
@@ -338,6 +348,11 @@ impl Brain {
                 let chunk = location(r.place.as_ref().unwrap_or(&near));
                 Response::Recover(pb::RecoverResponse { chunk })
             }
+            Request::Lease(r) => {
+                let chunk = location(r.place.as_ref().unwrap_or(&near));
+                Response::Lease(pb::LeaseResponse { chunk })
+            }
+            Request::Truncate(_) => Response::Truncate(pb::TruncateResponse { attributes }),
             Request::Sync(_) => Response::Sync(pb::SyncResponse { attributes }),
             Request::Close(_) => Response::Close(pb::CloseResponse { attributes }),
             Request::Rename(_) => Response::Rename(pb::RenameResponse { attributes }),

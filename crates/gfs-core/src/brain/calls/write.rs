@@ -4,7 +4,8 @@ use gfs_proto::v1 as pb;
 use gfs_types::{ChunkHandle, ErrorCode, GfsError, InodeId, ServerNumber};
 
 use super::{Caller, Outcome};
-use crate::brain::chunks::{ChunkInfo, Waiter, WaiterKind};
+use crate::brain::chunks::{Waiter, WaiterKind, Want};
+use crate::brain::namespace::Extent;
 use crate::brain::step::Brain;
 use crate::brain::work::Work;
 use crate::brain::writers::Waiting;
@@ -47,6 +48,7 @@ impl Brain {
             return Err(GfsError::invalid("a file is opened for write or to append, not for both"));
         }
 
+        self.is_being_cut(inode)?;
         let acquired = self.acquire(work, inode, caller.client, request.append)?;
         let waiting = Waiting {
             client: caller.client,
@@ -60,9 +62,8 @@ impl Brain {
         };
         // Where others append already, their primary takes this one's records, too.
         let shared = self.writers.get(&inode).is_some_and(|writing| writing.clients.len() > 1);
-        let last = self.namespace.file(inode).and_then(|file| file.extents.last().copied());
-        let led = |last: &ChunkHandle| !self.is_sealed(*last) && self.chunks.has_primary(*last);
-        if let Some(last) = last.filter(|last| shared && led(last)) {
+        let last = self.open_chunk(inode);
+        if let Some(last) = last.filter(|last| shared && self.chunks.has_primary(*last)) {
             let location = self.chunks.location(last, &waiting.near);
             return self.opened(work, &waiting, location).map(Some);
         }
@@ -90,7 +91,7 @@ impl Brain {
     }
 
     /// The inode of a call for an open file.
-    fn open_file(&self, work: &mut Work, inode: u64) -> Result<InodeId, GfsError> {
+    pub(super) fn open_file(&self, work: &mut Work, inode: u64) -> Result<InodeId, GfsError> {
         if inode == 0 {
             return Err(GfsError::invalid("inode 0 is no file"));
         }
@@ -136,7 +137,9 @@ impl Brain {
         let count = file.extents.len();
         if let Some(extent) = file.extents.get(index) {
             // A repeat, or the spare that became an extent meanwhile.
-            return Ok(*extent);
+            return extent.handle().ok_or_else(|| {
+                GfsError::new(ErrorCode::Conflict, format!("extent {index} is a hole"))
+            });
         }
         if index > count {
             return Err(GfsError::new(
@@ -147,7 +150,7 @@ impl Brain {
         let writing = self.writers.get(&inode).ok_or_else(|| internal("no writer"))?;
         let last = file.extents.last().copied();
         let chunk_size = u64::from(self.geometry.chunk_size());
-        let is_open = last.is_some_and(|last| !self.is_sealed(last));
+        let is_open = last.is_some_and(|last| !self.is_final(last));
         if writing.appends && is_open {
             // Nobody knows where a next one would begin.
             return Err(GfsError::new(
@@ -162,9 +165,7 @@ impl Brain {
         let start = match last {
             None => 0,
             // Of an open one: as if it became full. If not, the spare is dropped.
-            Some(last) if is_open => {
-                self.chunks.info(last).map_or(0, |info| info.start).saturating_add(chunk_size)
-            }
+            Some(_) if is_open => self.extent_start(file, count - 1).saturating_add(chunk_size),
             Some(_) => self.length_of(file),
         };
         let Ok(index) = u32::try_from(index) else {
@@ -173,17 +174,16 @@ impl Brain {
         if start.saturating_add(chunk_size) > gfs_types::MAX_FILE_LENGTH {
             return Err(GfsError::new(ErrorCode::OutOfRange, "the file is as long as any can be"));
         }
-        let (copies, durability) = self.namespace.policy(inode);
-        let copies = if copies == 0 { self.cluster.default_copies as u8 } else { copies };
-        let info = ChunkInfo { inode, index, start, copies, durability };
-        let handle = self.new_chunk(work, info, near)?;
+        self.may_grow(inode)?;
+        let info = self.chunk_info(inode, index, start);
+        let handle = self.new_chunk(work, info, 0, near)?;
         if is_open {
             if let Some(writing) = self.writers.get_mut(&inode) {
                 writing.spare = Some(handle);
             }
             work.entry(inode);
         } else if let Some(file) = self.namespace.file_mut(inode) {
-            file.extents.push(handle);
+            file.extents.push(Extent::chunk(handle));
             let count = file.extents.len();
             work.extent(inode, count - 1, count);
         }
@@ -199,7 +199,11 @@ impl Brain {
     ) -> Outcome {
         let inode = self.open_file(work, request.inode)?;
         let handle = ChunkHandle(request.handle);
-        let is_extent = self.namespace.file(inode).is_some_and(|f| f.extents.contains(&handle));
+        let is_extent = self.chunks.info(handle).is_some_and(|info| {
+            let file = self.namespace.file(inode).filter(|_| info.inode == inode);
+            let extent = file.and_then(|file| file.extents.get(info.index as usize));
+            extent == Some(&Extent::chunk(handle))
+        });
         let writing = self.writers.get(&inode);
         if !is_extent && writing.is_none_or(|w| w.spare != Some(handle)) {
             return Err(GfsError::new(
@@ -211,11 +215,12 @@ impl Brain {
         // A version change takes the lease away: not while somebody writes. (And a displaced
         // writer must not come back in this way.) But where no primary is left that could say what
         // was acknowledged, a reader need not wait until the writer is known to have vanished.
-        if let Some(busy) = self.held(inode, work.now.mono)
-            && !holds_right
-            && self.chunks.has_primary(handle)
-        {
-            return Err(busy);
+        let overwrites = !holds_right && self.overwrites(handle, caller.client);
+        if !holds_right && !overwrites && self.chunks.has_primary(handle) {
+            if let Some(busy) = self.held(inode, work.now.mono) {
+                return Err(busy);
+            }
+            self.is_overwritten(handle)?;
         }
         if holds_right {
             self.written_by(inode, caller.client, work.now.mono)?;
@@ -235,7 +240,7 @@ impl Brain {
         let unreachable: Vec<ServerNumber> = request
             .unreachable
             .iter()
-            .filter(|_| holds_right)
+            .filter(|_| holds_right || overwrites)
             .map(|number| ServerNumber(*number))
             .collect();
         let waiting = Waiting {
@@ -255,7 +260,11 @@ impl Brain {
             handle,
             request.version,
             &unreachable,
-            holds_right,
+            match (holds_right, overwrites) {
+                (true, _) => Want::Extend,
+                (false, true) => Want::Overwrite,
+                (false, false) => Want::Read,
+            },
             waiter,
             &mut work.chunks,
         );

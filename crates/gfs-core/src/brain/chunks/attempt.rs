@@ -301,9 +301,16 @@ impl Chunks {
         let enough = members.len() >= usize::from(self.min_copies(slot.copies));
         if let Some(slot) = self.table.get_mut(handle) {
             slot.version = change.next;
-            slot.lease = change.lease && !slot.sealed && enough;
-            if !slot.sealed {
-                self.set_length(handle, answer.length);
+            slot.lease = change.lease && enough && change.cut.is_none();
+            let length = match change.cut {
+                Some((length, _)) => {
+                    slot.sealed = true;
+                    Some(length)
+                }
+                None => (!slot.sealed).then_some(answer.length),
+            };
+            if let Some(length) = length {
+                self.set_length(handle, length);
             }
         }
         for member in &members {
@@ -322,7 +329,10 @@ impl Chunks {
             leaving.1.retain(|s| !members.contains(s));
             leaving.1.extend(left);
         }
-        out.done.extend(change.waiters.iter().map(|waiter| (*waiter, Ok(handle))));
+        let cut = change.cut.map(|(_, token)| token);
+        let others = change.waiters.iter().filter(|waiter| Some(waiter.token) != cut);
+        out.done.extend(others.map(|waiter| (*waiter, Ok(handle))));
+        out.cuts.extend(cut.map(|token| (token, handle)));
         out.fixed.extend(change.fixes.then_some(handle));
         self.refresh(now, handle);
     }

@@ -17,6 +17,7 @@ use super::servers::Purpose;
 use super::strays::StrayKind;
 use super::table::{MAX_MEMBERS, Slot};
 use super::{Chunks, Now, Outbox, Waiter};
+use crate::brain::Token;
 use crate::mistakes::Mistake;
 use gfs_proto::v1::{self as pb, command::Body};
 use gfs_types::{ChunkHandle, ErrorCode, GfsError, Millis, ServerNumber};
@@ -47,6 +48,8 @@ pub(super) struct Change {
     pub(super) next: u64,
     /// Whether the first member gets the lease.
     pub(super) lease: bool,
+    /// With the conclusion, the chunk is cut to this length, for who asked under this token.
+    pub(super) cut: Option<(u32, Token)>,
     pub(super) waiters: Vec<Waiter>,
     /// The namespace side wants to hear of the end.
     pub(super) fixes: bool,
@@ -66,6 +69,17 @@ pub(super) struct Change {
     short: bool,
     /// It was reported that too few complete ones are there.
     reported: bool,
+}
+
+/// What the next version is wanted for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Want {
+    /// To read.
+    Read,
+    /// To change what is there.
+    Overwrite,
+    /// To write at the end.
+    Extend,
 }
 
 /// Where a change stands.
@@ -102,10 +116,11 @@ pub(super) struct Answer {
 }
 
 impl Change {
-    fn new(next: u64, lease: bool, now: Now) -> Self {
+    pub(super) fn new(next: u64, lease: bool, now: Now) -> Self {
         Self {
             next,
             lease,
+            cut: None,
             waiters: Vec::new(),
             fixes: false,
             left_out: SmallVec::new(),
@@ -149,9 +164,9 @@ impl Change {
 }
 
 impl Chunks {
-    /// Asks for a version above `seen` without the unreachable servers, with a lease if `lease`.
-    /// Answered through [`Outbox::done`]: in this very call if the chunk is there already or (for
-    /// who wants to write) sealed, else when the change is committed. For Open: `seen` is the
+    /// Asks for a version above `seen` without the unreachable servers, with a lease unless it is to
+    /// read. Answered through [`Outbox::done`]: in this very call if the chunk is there already or
+    /// (for who wants to write at its end) sealed, else when the change is committed. For Open: `seen` is the
     /// present version.
     #[expect(clippy::too_many_arguments, reason = "as the call has them")]
     pub fn recover(
@@ -160,10 +175,16 @@ impl Chunks {
         handle: ChunkHandle,
         seen: u64,
         unreachable: &[ServerNumber],
-        lease: bool,
+        want: Want,
         waiter: Waiter,
         out: &mut Outbox,
     ) {
+        let lease = want != Want::Read;
+        if want == Want::Extend
+            && let Some(slot) = self.table.get_mut(handle)
+        {
+            slot.set_capped(false);
+        }
         let Some(slot) = self.table.get(handle) else {
             let error =
                 GfsError::new(ErrorCode::UnknownChunk, format!("there is no chunk {handle}"));
@@ -182,7 +203,8 @@ impl Chunks {
         let changing = self.changes.contains_key(&handle);
         // A reader asks for a new version of a sealed chunk when no replica knows any more that all
         // its bytes were acknowledged: all were killed before they had stored that it is sealed.
-        let settled = slot.sealed && (lease || slot.version > seen);
+        let settled =
+            slot.sealed && (want == Want::Extend || (want == Want::Read && slot.version > seen));
         if settled || (served && !changing) {
             out.done.push((waiter, Ok(handle)));
             return;
@@ -215,9 +237,10 @@ impl Chunks {
     }
 
     /// Nobody waits under this token any more.
-    pub fn forget(&mut self, token: crate::brain::Token) {
+    pub fn forget(&mut self, token: Token) {
         for change in self.changes.values_mut() {
             change.waiters.retain(|w| w.token != token);
+            change.cut = change.cut.filter(|(_, by)| *by != token);
         }
     }
 
@@ -249,6 +272,37 @@ impl Chunks {
         if change.stage == Stage::Waiting {
             self.attempt(now, handle, out);
         }
+    }
+
+    /// Cuts a chunk, with a version change. Told through [`Outbox::cuts`] when it is concluded, or
+    /// through [`Outbox::done`] when it fails. `length` is below the chunk's.
+    pub fn cut(
+        &mut self,
+        now: Now,
+        handle: ChunkHandle,
+        length: u32,
+        waiter: Waiter,
+        out: &mut Outbox,
+    ) {
+        if self.table.get(handle).is_none_or(|slot| length >= slot.length) {
+            let text = format!("chunk {handle} has no {length} bytes to be cut to");
+            out.done.push((waiter, Err(GfsError::new(ErrorCode::Internal, text))));
+            return;
+        }
+        let change =
+            self.changes.entry(handle).or_insert_with(|| Box::new(Change::new(0, false, now)));
+        if change.waiters.len() >= MAX_WAITERS {
+            let text = format!("{MAX_WAITERS} callers wait for chunk {handle} already");
+            out.done.push((waiter, Err(GfsError::new(ErrorCode::Busy, text))));
+            return;
+        }
+        change.waiters.push(waiter);
+        change.cut = Some((length, waiter.token));
+        change.lease = false;
+        if change.stage == Stage::Waiting {
+            self.attempt(now, handle, out);
+        }
+        self.settle(now, out);
     }
 
     /// Nobody writes the chunk any more, and nobody knows how long it is: a version change ends the
@@ -406,8 +460,7 @@ impl Chunks {
             let takes_part = chosen.iter().any(|a| a.server == s);
             !takes_part && (slot.holds(s) || !self.is_usable(s))
         };
-        let to_write = change.lease && !slot.sealed;
-        to_write || (change.waiters.is_empty() && slot.members().any(left_out))
+        change.lease || (change.waiters.is_empty() && slot.members().any(left_out))
     }
 
     /// Starts an attempt, if there is who to ask.

@@ -26,6 +26,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 
+pub use change::Want;
 pub use reports::report_digest;
 
 use super::{Now, Response, SessionId, Token};
@@ -97,6 +98,9 @@ pub struct Outbox {
     pub replies: Vec<(Token, Result<Response, pb::ErrorDetail>)>,
     /// Version changes that somebody waits for.
     pub done: Vec<(Waiter, Result<ChunkHandle, GfsError>)>,
+    /// Chunks that a version change has cut ([`Chunks::cut`]), and who asked for it. What goes with
+    /// that must be committed with the chunk's record.
+    pub cuts: Vec<(Token, ChunkHandle)>,
     /// Chunks whose length a version change has found that [`Chunks::fix`] asked for.
     pub fixed: Vec<ChunkHandle>,
     /// Clients that a primary says have vanished, and the length that it has acknowledged.
@@ -108,6 +112,19 @@ pub struct Outbox {
 }
 
 impl Outbox {
+    /// Takes over what another one holds, but what is persisted.
+    pub(super) fn absorb(&mut self, other: Self) {
+        self.sends.extend(other.sends);
+        self.beats.extend(other.beats);
+        self.ended.extend(other.ended);
+        self.replies.extend(other.replies);
+        self.done.extend(other.done);
+        self.fixed.extend(other.fixed);
+        self.vanished.extend(other.vanished);
+        self.notes.extend(other.notes);
+        self.rolled_back |= other.rolled_back;
+    }
+
     /// Whether there is something for the namespace side to go on with.
     pub(super) fn is_news(&self) -> bool {
         !self.done.is_empty() || !self.fixed.is_empty() || !self.vanished.is_empty()
@@ -132,6 +149,10 @@ pub enum WaiterKind {
     Open,
     /// Allocate.
     Allocate,
+    /// Lease.
+    Lease,
+    /// Truncate.
+    Truncate,
 }
 
 /// What the namespace knows of a chunk. Fixed when it is made.
@@ -271,6 +292,7 @@ impl Chunks {
         let Some(slot) = self.table.get_mut(handle) else { return };
         slot.length = record.length;
         slot.sealed = record.sealed;
+        slot.set_zeros(record.zeros);
         slot.set_members(&members, false);
         slot.set_counted(Health::Unavailable);
         let changing = record.next > slot.version;
@@ -310,8 +332,8 @@ impl Chunks {
 
     // ---- for the namespace
 
-    /// Makes a chunk at version 1 with a lease for its first member, which is near the writer.
-    /// Fewer members than the goal are made up for by repair.
+    /// Makes a chunk at version 1 with a lease for its first member, which is near the writer: an
+    /// empty one, or one of so many `zeros`, final at that length, to be overwritten. Fewer members than the goal are made up for by repair.
     ///
     /// # Errors
     /// `TooFewServers` if fewer than `min_copies` servers can take it, `NoSpace` if that is why.
@@ -320,6 +342,7 @@ impl Chunks {
         now: Now,
         handle: ChunkHandle,
         info: ChunkInfo,
+        zeros: u32,
         near: &pb::Place,
         out: &mut Outbox,
     ) -> Result<(), GfsError> {
@@ -351,6 +374,9 @@ impl Chunks {
         self.table.insert(handle, &info, 1);
         if let Some(slot) = self.table.get_mut(handle) {
             slot.lease = true;
+            slot.length = zeros;
+            slot.sealed = zeros > 0;
+            slot.set_zeros(zeros > 0);
         }
         self.replace_members(handle, &members);
         out.touched.push(handle);
@@ -412,8 +438,16 @@ impl Chunks {
         Ok(())
     }
 
+    /// Nobody may make the chunk longer until somebody wants to ([`Want::Extend`]).
+    pub fn cap(&mut self, handle: ChunkHandle) {
+        if let Some(slot) = self.table.get_mut(handle) {
+            slot.set_capped(true);
+        }
+    }
+
     /// Nobody writes the chunk any more.
     pub fn release(&mut self, handle: ChunkHandle, out: &mut Outbox) {
+        self.cap(handle);
         if let Some(change) = self.changes.get_mut(&handle) {
             change.lease = false;
         }
@@ -488,6 +522,7 @@ impl Chunks {
             members: slot.members().map(|m| m.0).collect(),
             length: slot.length,
             sealed: slot.sealed,
+            zeros: slot.is_zeros(),
         })
     }
 
@@ -501,6 +536,24 @@ impl Chunks {
     #[must_use]
     pub fn version(&self, handle: ChunkHandle) -> u64 {
         self.table.get(handle).map_or(0, |slot| slot.version)
+    }
+
+    /// Whether the length of the chunk is final.
+    #[must_use]
+    pub fn is_sealed(&self, handle: ChunkHandle) -> bool {
+        self.table.get(handle).is_some_and(|slot| slot.sealed)
+    }
+
+    /// Whether the chunk can be overwritten, but not grow.
+    #[must_use]
+    pub fn is_capped(&self, handle: ChunkHandle) -> bool {
+        self.table.get(handle).is_some_and(|slot| slot.is_capped())
+    }
+
+    /// Whether some server orders mutations of the chunk, or is to.
+    #[must_use]
+    pub fn is_leased(&self, handle: ChunkHandle) -> bool {
+        self.table.get(handle).is_some_and(|slot| slot.lease) || self.changes.contains_key(&handle)
     }
 
     /// Whether a live server orders mutations of the chunk, and is to go on with that.

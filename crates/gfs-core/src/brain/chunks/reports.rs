@@ -282,7 +282,15 @@ impl Chunks {
         // What it was made equal to may have been lost with the power since.
         let owed = replica.promised == slot.version && !complete && !replica.suspect;
         if member && slot.first() == Some(server) && !owed {
-            self.set_lease(handle, replica.lease && complete && !slot.sealed);
+            let lease = replica.lease && complete;
+            // Who overwrote the chunk, only the master knew that gave the lease: it ends.
+            let unknown = lease && slot.is_capped() && !slot.lease;
+            if unknown && !self.changes.contains_key(&handle) {
+                let mut change = super::change::Change::new(0, false, now);
+                change.fixes = true;
+                self.changes.insert(handle, Box::new(change));
+            }
+            self.set_lease(handle, lease && !unknown);
         }
         let kind = if !member || !complete {
             if member && owed {

@@ -30,7 +30,7 @@ pub(super) struct Slot {
     present: u8,
     /// Goal.
     pub(super) copies: u8,
-    /// Durability (bits 0 and 1), odd start (2), health (4 and 5).
+    /// Durability (bits 0 and 1), odd start (2), capped (3), health (4 and 5), zeros (6).
     packed: u8,
     /// Final length.
     pub(super) sealed: bool,
@@ -43,6 +43,8 @@ pub(super) struct Slot {
 }
 
 const ODD_START: u8 = 1 << 2;
+const CAPPED: u8 = 1 << 3;
+const ZEROS: u8 = 1 << 6;
 
 /// How many copies a chunk has, of those it should have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,7 +91,25 @@ impl Slot {
 
     /// Fresh, as far as the record says: nothing was confirmed in it yet.
     pub(super) fn is_untouched(&self) -> bool {
-        self.version == 1 && self.length == 0 && !self.sealed
+        self.version == 1 && (self.is_zeros() || (self.length == 0 && !self.sealed))
+    }
+
+    /// It took the place of a hole, and began as that many zeros.
+    pub(super) fn is_zeros(&self) -> bool {
+        self.version == 1 && self.packed & ZEROS != 0
+    }
+
+    pub(super) fn set_zeros(&mut self, zeros: bool) {
+        self.packed = self.packed & !ZEROS | if zeros { ZEROS } else { 0 };
+    }
+
+    /// Nobody may make it longer: its length is final, or nobody holds the right to write the file.
+    pub(super) fn is_capped(&self) -> bool {
+        self.sealed || self.packed & CAPPED != 0
+    }
+
+    pub(super) fn set_capped(&mut self, capped: bool) {
+        self.packed = self.packed & !CAPPED | if capped { CAPPED } else { 0 };
     }
 
     /// The primary of the last grant.
@@ -140,7 +160,7 @@ impl Slot {
 
     /// As it was counted last.
     pub(super) fn counted(&self) -> Health {
-        match self.packed >> 4 {
+        match self.packed >> 4 & 3 {
             0 => Health::Full,
             1 => Health::Under,
             2 => Health::Endangered,
@@ -149,7 +169,7 @@ impl Slot {
     }
 
     pub(super) fn set_counted(&mut self, health: Health) {
-        self.packed = self.packed & 0x0f | (health as u8) << 4;
+        self.packed = self.packed & !0x30 | (health as u8) << 4;
     }
 }
 
@@ -298,6 +318,23 @@ mod tests {
     #[test]
     fn a_chunk_costs_48_bytes() {
         assert_eq!(size_of::<Slot>(), 48);
+    }
+
+    #[test]
+    fn what_is_packed_does_not_mix() {
+        let all = [Health::Full, Health::Under, Health::Endangered, Health::Unavailable];
+        for health in all {
+            let mut slot = Slot { version: 1, packed: 2 | ODD_START, ..Slot::default() };
+            slot.set_capped(true);
+            slot.set_zeros(true);
+            slot.set_counted(health);
+            assert_eq!((slot.counted(), slot.durability()), (health, pb::Durability::Disk));
+            assert!(slot.is_capped() && slot.is_zeros() && slot.packed & ODD_START != 0);
+            slot.set_capped(false);
+            assert!(!slot.is_capped() && slot.is_zeros());
+            slot.set_zeros(false);
+            assert_eq!((slot.counted(), slot.is_zeros()), (health, false));
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! the store: it keeps the tree whole, and says why a change would not.
 
 mod children;
+mod extent;
 mod table;
 
 use gfs_proto::v1 as pb;
@@ -9,6 +10,7 @@ use gfs_types::{ErrorCode, GfsError, InodeId, ROOT_INODE};
 use smallvec::SmallVec;
 
 pub(crate) use children::Children;
+pub(crate) use extent::{Extent, Extents, Hole};
 pub(crate) use table::{Body, Directory, File, Node, Table};
 
 /// The hidden directory of what was removed: what is in the trash, and what is being taken down.

@@ -4,10 +4,10 @@
 //! when the last of its inodes is gone. A node takes 80 bytes, names of up to 16 bytes included.
 
 use gfs_proto::v1 as pb;
-use gfs_types::{ChunkHandle, InodeId};
+use gfs_types::InodeId;
 use smallvec::SmallVec;
 
-use super::Children;
+use super::{Children, Extents};
 
 /// Slots of a page.
 const PAGE: usize = 256;
@@ -36,11 +36,11 @@ pub(crate) enum Body {
     Directory(Box<Directory>),
 }
 
-/// A file: its chunks. Lengths and members are in the chunk table.
+/// A file: its chunks and holes. Lengths and members of chunks are in the chunk table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct File {
     /// In order.
-    pub(crate) extents: SmallVec<[ChunkHandle; 2]>,
+    pub(crate) extents: Extents,
     /// Replication goal; 0: the cluster's. What directories said was taken over when it was made.
     pub(crate) copies: u8,
     /// As the file says.

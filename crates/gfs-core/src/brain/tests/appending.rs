@@ -22,7 +22,7 @@ pub(super) fn append(
 }
 
 /// An empty file.
-fn empty(world: &mut World, path: &str) -> u64 {
+pub(super) fn empty(world: &mut World, path: &str) -> u64 {
     let request = pb::CreateRequest {
         header: world.fresh(),
         path: path.into(),
@@ -34,7 +34,12 @@ fn empty(world: &mut World, path: &str) -> u64 {
 }
 
 /// The primary of a chunk says that a client is gone.
-fn tell_vanished(world: &mut World, chunk: &pb::ChunkLocation, writer: u64, length: u32) {
+pub(super) fn tell_vanished(
+    world: &mut World,
+    chunk: &pb::ChunkLocation,
+    writer: u64,
+    length: u32,
+) {
     let session = world.server(chunk.primary).session.unwrap();
     let vanished = pb::WriterVanished { version: chunk.version, writer, length };
     let body = Some(pb::notice::Body::WriterVanished(vanished));

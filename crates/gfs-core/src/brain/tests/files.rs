@@ -24,6 +24,10 @@ enum Deed {
     Vanish(usize),
     Open(usize),
     Remove(usize),
+    /// To so many eighths of a chunk.
+    Truncate(usize, u32),
+    /// Overwrites something at so many eighths of a chunk.
+    Overwrite(usize, u32),
     Kill(usize),
     Return,
     Pass(u64),
@@ -42,6 +46,8 @@ fn deed() -> impl Strategy<Value = Deed> {
         2 => file().prop_map(Deed::Vanish),
         3 => file().prop_map(Deed::Open),
         1 => file().prop_map(Deed::Remove),
+        3 => (file(), 0_u32..30).prop_map(|(file, eighths)| Deed::Truncate(file, eighths)),
+        3 => (file(), 0_u32..30).prop_map(|(file, eighths)| Deed::Overwrite(file, eighths)),
         2 => (0_usize..5).prop_map(Deed::Kill),
         2 => Just(Deed::Return),
         3 => prop::sample::select(vec![100_u64, 1_000, 5_000, 61_000]).prop_map(Deed::Pass),
@@ -54,6 +60,8 @@ fn deed() -> impl Strategy<Value = Deed> {
 struct Writer {
     client: u64,
     chunk: Option<pb::ChunkLocation>,
+    /// Extents of the file when it was opened.
+    extents: u32,
     /// Acknowledged in this chunk.
     length: u32,
     spare: Option<pb::ChunkLocation>,
@@ -143,7 +151,7 @@ impl Lives {
     fn next_chunk(&mut self, at: usize) -> bool {
         let file = &self.files[&at];
         let writer = file.writer.clone().unwrap();
-        let full = writer.chunk.map(|chunk| pb::FinishedChunk {
+        let full = writer.chunk.as_ref().map(|chunk| pb::FinishedChunk {
             handle: chunk.handle,
             version: chunk.version,
             length: CHUNK,
@@ -154,7 +162,7 @@ impl Lives {
             (writer.chunk, writer.spare, writer.length) = (Some(spare.clone()), None, 0);
             return true;
         }
-        let index = u32::try_from(file.length.div_ceil(CHUNK.into())).unwrap();
+        let index = writer.chunk.as_ref().map_or(writer.extents, |chunk| chunk.index + 1);
         match self.allocate(at, index, full) {
             Ok(chunk) => {
                 let writer = self.files.get_mut(&at).unwrap().writer.as_mut().unwrap();
@@ -291,12 +299,14 @@ impl Lives {
             pb::OpenRequest { header, inode: file.inode, write: true, ..Default::default() };
         match self.world.ask(Request::Open(request)) {
             Ok(Response::Open(answer)) => {
-                assert_eq!(answer.attributes.unwrap().length, file.length, "what was acknowledged");
+                let attributes = answer.attributes.unwrap();
+                assert_eq!(attributes.length, file.length, "what was acknowledged");
                 let length = answer.last.as_ref().map_or(0, |last| last.length);
                 let writer = Writer {
                     client,
                     length: if answer.last.is_some() { length } else { CHUNK },
                     chunk: answer.last,
+                    extents: attributes.chunks,
                     spare: None,
                     finished: Vec::new(),
                 };
@@ -322,6 +332,7 @@ impl Lives {
                 let writer = Writer {
                     client,
                     chunk: answer.chunk,
+                    extents: 0,
                     length: 0,
                     spare: None,
                     finished: Vec::new(),
@@ -381,13 +392,63 @@ impl Lives {
                     pb::RemoveRequest { header, path: format!("/{at}"), ..Default::default() };
                 self.world.ask(Request::Remove(request)).unwrap();
             }
+            Deed::Truncate(at, eighths) if self.files.contains_key(&at) => {
+                let inode = self.files[&at].inode;
+                let length = u64::from(eighths) * u64::from(CHUNK / 8);
+                let header = self.header(1_000_001);
+                let path = String::new();
+                let request = pb::TruncateRequest { header, path, inode, length };
+                match self.world.ask(Request::Truncate(request)) {
+                    Ok(Response::Truncate(answer)) => {
+                        assert_eq!(answer.attributes.unwrap().length, length);
+                        let file = self.files.get_mut(&at).unwrap();
+                        file.writer = None;
+                        file.length = length;
+                    }
+                    Ok(other) => panic!("{other:?}"),
+                    Err(detail) => {
+                        assert!(detail.error_code().is_retryable(), "{detail:?}");
+                        // A writer that was silent for so long is displaced before that.
+                        let writing = self.world.brain.writers.get(&gfs_types::InodeId(inode));
+                        if writing.is_none_or(|writing| writing.ending) {
+                            self.vanish(at);
+                        }
+                    }
+                }
+            }
+            Deed::Overwrite(at, eighths) if self.files.contains_key(&at) => {
+                let file = &self.files[&at];
+                let offset = u64::from(eighths) * u64::from(CHUNK / 8);
+                let inside = offset < file.length;
+                let is_open = file.writer.is_some() || self.world.now < file.held_until;
+                let inode = file.inode;
+                let header = self.header(1_000_002);
+                let request = pb::LeaseRequest { header, inode, offset, place: None };
+                match self.world.ask(Request::Lease(request)) {
+                    Ok(Response::Lease(answer)) => {
+                        let chunk = answer.chunk.unwrap();
+                        assert_ne!(chunk.primary, 0);
+                        assert!(chunk.start <= offset && (inside || !chunk.sealed));
+                    }
+                    Ok(other) => panic!("{other:?}"),
+                    Err(detail) => match detail.error_code() {
+                        // What only its writer knows of cannot be found.
+                        ErrorCode::OutOfRange => assert!(!inside || is_open, "{detail:?}"),
+                        code => assert!(code.is_retryable(), "{detail:?}"),
+                    },
+                }
+            }
             Deed::Kill(at) if self.world.servers.iter().all(|s| !s.silent) => {
                 self.world.servers[at].silent = true;
             }
             Deed::Return => self.all_return(),
             Deed::Pass(span) => self.world.run(Millis(span)),
             Deed::Crash(amid) => self.crash(amid),
-            Deed::Write(..) | Deed::Remove(_) | Deed::Kill(_) => {}
+            Deed::Write(..)
+            | Deed::Remove(_)
+            | Deed::Kill(_)
+            | Deed::Truncate(..)
+            | Deed::Overwrite(..) => {}
         }
     }
 

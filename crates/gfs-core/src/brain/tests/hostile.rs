@@ -73,7 +73,7 @@ fn request(kind: u8, words: Words, header: Option<pb::RequestHeader>) -> Request
     let Words { path, other, numbers: [a, b, c, d], flags: [f, g, h], finished, unreachable } =
         words;
     let blocks = f.then_some(pb::BlockRange { first: a as u32, count: b as u32 });
-    match kind % 22 {
+    match kind % 24 {
         0 => Request::Connect(pb::ConnectRequest { header, protocol_version: 1, place: None }),
         1 => Request::Stat(pb::StatRequest { header, path, inode: a }),
         2 => Request::List(pb::ListRequest { header, path, after: other, limit: a as u32 }),
@@ -165,6 +165,8 @@ fn request(kind: u8, words: Words, header: Option<pb::RequestHeader>) -> Request
             header,
             inodes: if f { vec![a, b] } else { Vec::new() },
         }),
+        21 => Request::Lease(pb::LeaseRequest { header, inode: a, offset: b, place: None }),
+        22 => Request::Truncate(pb::TruncateRequest { header, inode: a, path, length: b }),
         _ => Request::SetMaintenance(pb::SetMaintenanceRequest {
             header,
             server: a as u32,

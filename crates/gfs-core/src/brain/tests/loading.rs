@@ -56,12 +56,12 @@ fn a_store_of_another_cluster_is_refused() {
 #[test]
 fn a_store_of_a_newer_format_is_refused() {
     let (counters, mut records) = records();
-    let record = pb::ClusterRecord { format: 3, ..Default::default() };
+    let record = pb::ClusterRecord { format: 4, ..Default::default() };
     records[0].1 = record.encode_to_vec().into();
     assert_eq!(records[0].0, cluster_key());
     assert_eq!(
         load(config(), &counters, &records).unwrap_err(),
-        LoadError::NewerFormat { found: 3 }
+        LoadError::NewerFormat { found: 4 }
     );
 }
 
@@ -82,6 +82,12 @@ fn damaged_records_are_refused() {
         pb::EntryRecord { inode, directory, trash, ..Default::default() }.encode_to_vec().into()
     };
     let spare = Some(pb::ExtentRecord { handle: 1, ..Default::default() });
+    let both = Some(pb::FileRecord { writer: 7, appenders: vec![8], ..Default::default() });
+    let hole = pb::ExtentRecord { length: 5, ..Default::default() };
+    let extents = vec![hole.clone(), hole];
+    let holes = Some(pb::FileRecord { extents, extent_count: 2, ..Default::default() });
+    let doomed =
+        |doomed_first| Some(pb::FileRecord { doomed_first, doomed_count: 1, ..Default::default() });
     let key = |name: &str| entry_key(InodeId(1), name.as_bytes());
     let unknown_parent = entry_key(InodeId(77), b"x");
     let cases: Vec<(&str, Vec<(Bytes, Bytes)>)> = vec![
@@ -117,6 +123,10 @@ fn damaged_records_are_refused() {
                 entry(4, Some(pb::FileRecord { spare, writer: 7, ..Default::default() })),
             )],
         ),
+        ("a writer and appenders", vec![(key("x"), entry(4, both))]),
+        ("a short hole before a hole", vec![(key("x"), entry(4, holes))]),
+        ("what was cut off begins within a page", vec![(key("x"), entry(4, doomed(7)))]),
+        ("what was cut off is missing", vec![(key("x"), entry(4, doomed(32)))]),
         (
             "in the trash by its name only",
             vec![(entry_key(InodeId(2), b"t0000000000000004"), entry(4, None))],

@@ -2,6 +2,7 @@
 
 mod appending;
 mod bad_input;
+mod changing;
 mod files;
 mod hostile;
 mod loading;

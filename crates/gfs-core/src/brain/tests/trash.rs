@@ -424,7 +424,7 @@ fn the_period_is_the_clusters_until_another_is_configured() {
 }
 
 #[test]
-fn a_store_of_format_1_becomes_one_of_2_with_its_first_trash() {
+fn a_store_of_format_1_becomes_one_of_3_with_its_first_trash() {
     let mut world = World::with(with_trash());
     touch(&mut world, "/a");
     let mut record = pb::ClusterRecord::decode(&world.store[&cluster_key()][..]).unwrap();
@@ -440,6 +440,6 @@ fn a_store_of_format_1_becomes_one_of_2_with_its_first_trash() {
     remove(&mut world, "/b", true);
     assert_eq!(format(&world), 1);
     remove(&mut world, "/a", false);
-    assert_eq!(format(&world), 2);
+    assert_eq!(format(&world), 3);
     sound(&mut world);
 }

@@ -25,6 +25,7 @@ pub(super) struct Held {
     pub(super) state: pb::ReplicaState,
     /// As the last grant says.
     members: Vec<u32>,
+    pub(super) limit: u32,
 }
 
 /// A chunkserver: answers commands, keeps states instead of bytes.
@@ -266,6 +267,17 @@ impl World {
         }
     }
 
+    /// So many commits and commands, and no more. Whether nothing is left to be done.
+    pub(super) fn steps(&mut self, count: usize) -> bool {
+        for _ in 0..count {
+            if !self.commit_one() {
+                let Some((session, command)) = self.sends.pop_front() else { return true };
+                self.carry_out(session, command);
+            }
+        }
+        self.queue.is_empty() && self.sends.is_empty()
+    }
+
     /// Lets time pass, with heartbeats and ticks every 100 ms.
     pub(super) fn run(&mut self, span: Millis) {
         let end = self.now + span;
@@ -412,7 +424,15 @@ impl World {
         let number = server.number;
         let state = match command.body.clone() {
             Some(Body::Grant(grant)) => {
-                let held = server.held.entry(handle).or_default();
+                let fresh = Held {
+                    state: pb::ReplicaState { length: grant.length, ..Default::default() },
+                    ..Held::default()
+                };
+                let held = server.held.entry(handle).or_insert(fresh);
+                if grant.sealed || grant.cut {
+                    held.state.length = held.state.length.min(grant.length);
+                }
+                held.limit = grant.limit;
                 held.state.handle = handle;
                 held.state.promised = grant.version;
                 held.state.complete = grant.version;

@@ -2,6 +2,7 @@
 
 use super::world::{CHUNK, World};
 use crate::brain::SessionId;
+use crate::brain::chunks::Want;
 use gfs_proto::v1 as pb;
 use gfs_types::{ChunkHandle, ErrorCode, ServerNumber};
 
@@ -55,7 +56,7 @@ fn the_writers_node_is_the_primary() {
         copies: 3,
         durability: pb::Durability::Replicated,
     };
-    world.event(|c, now, _, out| c.create(now, ChunkHandle(1), info, &near, out)).unwrap();
+    world.event(|c, now, _, out| c.create(now, ChunkHandle(1), info, 0, &near, out)).unwrap();
     let location = world.chunks.location(ChunkHandle(1), &near).unwrap();
     assert_eq!(location.servers[0].place.as_ref().unwrap().node, "node-2");
 }
@@ -272,11 +273,11 @@ fn a_late_recover_is_answered_with_what_is_there() {
     let token = world.token();
     let waiter =
         crate::brain::chunks::Waiter { token, kind: crate::brain::chunks::WaiterKind::Recover };
-    world.event(|c, now, _, out| c.recover(now, handle, 1, &[], true, waiter, out));
+    world.event(|c, now, _, out| c.recover(now, handle, 1, &[], Want::Extend, waiter, out));
     assert_eq!(world.answered.last(), Some(&(token.0, Ok(handle))));
     assert_eq!(world.chunks.version(handle), 2);
     // From the future: refused.
-    world.event(|c, now, _, out| c.recover(now, handle, 9, &[], true, waiter, out));
+    world.event(|c, now, _, out| c.recover(now, handle, 9, &[], Want::Extend, waiter, out));
     let code = world.answered.last().unwrap().1.as_ref().unwrap_err().code;
     assert_eq!(code, ErrorCode::StaleVersion);
 }

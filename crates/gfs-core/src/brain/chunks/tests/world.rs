@@ -3,7 +3,7 @@
 
 use super::model::{Host, carry_out};
 use crate::brain::chunks::{
-    ChunkInfo, Chunks, ChunksConfig, Outbox, Waiter, WaiterKind, report_digest,
+    ChunkInfo, Chunks, ChunksConfig, Outbox, Waiter, WaiterKind, Want, report_digest,
 };
 use crate::brain::{Now, Response, SessionId, Token};
 use crate::mistakes::Mistakes;
@@ -391,7 +391,7 @@ impl World {
         };
         self.known.insert(handle.0, Known { info, acked: Vec::new(), highest: 1 });
         let made =
-            self.event(|c, now, _, out| c.create(now, handle, info, &pb::Place::default(), out));
+            self.event(|c, now, _, out| c.create(now, handle, info, 0, &pb::Place::default(), out));
         if made.is_err() {
             self.known.remove(&handle.0);
         }
@@ -410,7 +410,8 @@ impl World {
         let servers: Vec<ServerNumber> =
             unreachable.iter().map(|at| ServerNumber(self.hosts[*at].number)).collect();
         self.waiting.insert(token.0);
-        self.event(|c, now, _, out| c.recover(now, handle, seen, &servers, lease, waiter, out));
+        let want = if lease { Want::Extend } else { Want::Read };
+        self.event(|c, now, _, out| c.recover(now, handle, seen, &servers, want, waiter, out));
         token.0
     }
 

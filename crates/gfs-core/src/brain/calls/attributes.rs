@@ -41,7 +41,7 @@ impl Brain {
             };
             file.copies = copies;
             let spare = self.writers.get(&inode).and_then(|writing| writing.spare);
-            for handle in file.extents.iter().copied().chain(spare) {
+            for handle in file.extents.iter().filter_map(|extent| extent.handle()).chain(spare) {
                 self.chunks.set_copies(work.now, handle, copies);
             }
         } else if let Some(directory) = self.namespace.directory_mut(inode) {

@@ -300,14 +300,11 @@ fn make(
 
 /// Makes a directory and those above it.
 fn make_dirs(files: &dyn ChunkFiles, dir: &Path) -> StoreResult<()> {
-    if dir.as_os_str().is_empty() {
-        return Ok(());
-    }
+    // The root, or the directory that a relative path begins in, is there.
+    let Some(parent) = dir.parent() else { return Ok(()) };
     match files.create_dir(dir) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            if let Some(parent) = dir.parent() {
-                make_dirs(files, parent)?;
-            }
+            make_dirs(files, parent)?;
             match files.create_dir(dir) {
                 Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
                     Err(StoreError::disk("create", dir, error))

@@ -234,7 +234,7 @@ async fn a_change_in_the_middle_of_a_stream_loses_nothing_acknowledged() {
 async fn a_server_that_put_a_file_aside_gives_no_boot_id_from_then_on() {
     let mut rig = Rig::start(1).await;
     rig.master.grant(H, 1, &[1], 0).await;
-    assert_eq!(rig.master.boot_id(1), [1; 16]);
+    assert!(!rig.master.boot_id(1).is_empty());
     rig.servers.remove(0).stop().await;
     let path = rig.disks[0].dir().join(format!("chunks/{:02x}/{H:016x}.chunk", H & 0xff));
     std::fs::write(&path, [7; 100]).unwrap();

@@ -63,7 +63,8 @@ fn without_a(report: &[pb::ReplicaState]) -> bool {
 #[tokio::test(flavor = "multi_thread")]
 async fn replicas_go_to_the_emptiest_volume_and_are_found_again() {
     let (mut rig, files, mut a, mut b) = rig().await;
-    (a.finish().await, b.finish().await);
+    a.finish().await;
+    b.finish().await;
     assert!(files[0].content(Path::new("/volume-0/chunks/01/0000000000000a01.chunk")).is_ok());
     assert!(files[1].content(Path::new("/volume-1/chunks/02/0000000000000b02.chunk")).is_ok());
     rig.servers.pop().unwrap().stop().await;
@@ -164,7 +165,8 @@ async fn a_volume_that_hangs_is_gone_after_ten_seconds_and_the_other_never_waits
 #[tokio::test(flavor = "multi_thread")]
 async fn a_volume_that_goes_takes_its_replicas_along_and_brings_back_what_is_not_outdone() {
     let (rig, files, mut a, mut b) = rig().await;
-    (a.finish().await, b.finish().await);
+    a.finish().await;
+    b.finish().await;
     // Its record is gone: what is written to its files would be lost with the process.
     files[0].inject(Rule {
         kind: OperationKind::Open,

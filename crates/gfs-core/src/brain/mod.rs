@@ -113,6 +113,7 @@ pub enum Request {
 }
 
 /// The answer to a [`Request`] (same name) or to a session's call.
+#[expect(clippy::large_enum_variant, reason = "Status is the large one, and rare")]
 #[derive(Clone, Debug)]
 #[expect(missing_docs, reason = "each is the answer to the call of the same name")]
 pub enum Response {

@@ -396,7 +396,7 @@ async fn an_abandoned_commit_is_in_front_of_the_next_read() {
         let mut commit = std::pin::pin!(store.commit(&term, put(0, "a")));
         // Polled once: the request is queued, or, when this thread was held up meanwhile, done already.
         std::future::poll_fn(|context| {
-            let _done = commit.as_mut().poll(context);
+            drop(commit.as_mut().poll(context));
             std::task::Poll::Ready(())
         })
         .await;

@@ -114,9 +114,7 @@ impl Server {
         handle: u64,
         op: &DiskOp<Bytes>,
     ) -> Result<(), pb::ErrorDetail> {
-        if let Err(why) = self.check_disk(handle, op) {
-            return Err(why);
-        }
+        self.check_disk(handle, op)?;
         if self.manners.fail > 0 && ctx.dice.range(0, 100_000) < self.manners.fail {
             self.disk.tear(handle, op, ctx.dice.range(0, 1 << 18) as usize);
             self.failing = "a write failed".to_owned();

@@ -67,10 +67,19 @@ async fn goes_while_written(
     bench.check_file(&path, content, LENGTH).await?;
     bench.check_file("/before", before, 8 << 20).await?;
     ensure!(bench.cluster.pid(victim)? == pid, "the server must go on");
+    // With as many copies as there are servers, one must be on the server's other directory.
+    let everywhere = Content(seed + 2);
+    let progress = Arc::<Acknowledged>::default();
+    write_file(bench.client.clone(), "/after".into(), everywhere, 1 << 20, 4, progress).await?;
+    bench.check_replicas("/after", everywhere, 1 << 20, 4).await?;
+    let holds = async || {
+        let status = bench.client.status().await?;
+        Ok(volume(bench, &status, good).is_some_and(|(_, volume)| volume.chunks > 0))
+    };
+    eventually("the other directory holds something", WHOLE, holds).await?;
     let status = bench.client.status().await?;
     let (state, other) = volume(bench, &status, good).context("the other volume")?;
     ensure!(state == ServerState::Alive && other.failing.is_empty(), "{state:?} {other:?}");
-    ensure!(other.chunks > 0, "it holds nothing: {other:?}");
     let incident = status.incidents.first().context("no incident")?;
     ensure!(incident.cause.contains("volume") && incident.full_ms.is_some(), "{incident:?}");
     println!("{}: full again after {:?} ms", incident.cause, incident.full_ms);

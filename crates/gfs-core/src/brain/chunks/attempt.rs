@@ -348,16 +348,20 @@ fn asked_version(table: &super::table::Table, handle: ChunkHandle) -> u64 {
 }
 
 /// The copy that the others become equal to: complete at the version, with the highest serial. If
-/// all are doubtful after a power loss, the one that had most on disk.
+/// all are doubtful after a power loss, the one that had most on disk; one that was made equal and
+/// lost power before its Grant came last.
 fn best(asked: &[Asked], version: u64) -> Option<(ServerNumber, Answer)> {
     asked
         .iter()
         .filter_map(|a| a.answer.map(|answer| (a.server, answer)))
-        .filter(|(_, answer)| answer.complete == version)
+        .filter(|(_, answer)| {
+            answer.complete == version || (answer.suspect && answer.complete != 0)
+        })
         .max_by_key(|(server, a)| {
             // What was acknowledged is on every complete copy: an undamaged one loses nothing.
             let kept = if a.suspect { a.fsynced } else { (u64::MAX, a.serial) };
             let sound = !a.suspect && !a.damaged;
-            (!a.suspect, sound, kept, a.length, !a.damaged, std::cmp::Reverse(*server))
+            let granted = a.complete == version;
+            (granted, !a.suspect, sound, kept, a.length, !a.damaged, std::cmp::Reverse(*server))
         })
 }

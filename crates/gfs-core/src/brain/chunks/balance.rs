@@ -16,9 +16,9 @@
 //!
 //! Nothing here is persisted. A new leader begins afresh, when servers differ enough.
 
-use super::repair::SHARES;
+use super::repair::CLEANING;
 use super::servers::Server;
-use super::table::{Health, Slot};
+use super::table::Slot;
 use super::{Chunks, Now, Outbox};
 use gfs_proto::v1 as pb;
 use gfs_types::{ChunkHandle, Millis, ServerNumber};
@@ -31,8 +31,9 @@ const UNASKED: u64 = 100;
 const TOLERANCE: u64 = 20;
 /// Pages of the table (64 chunks each) searched in one tick.
 const SEARCHED_PAGES: usize = 256;
-/// Full chunks on their way into one server, and out of one server, for the planner's sake.
-const FULL_CHUNKS: u16 = 2;
+/// Copies on their way into one server, and out of one server, whatever their size: a chunkserver
+/// makes few at a time, and version changes that clients wait for need some of them.
+const AT_ONCE: u16 = 2;
 /// Limit of what moves into one server, bytes a second.
 const RATE: u64 = 64 << 20;
 /// A move that takes longer is given up, and the chunk looked at again in a later round.
@@ -48,7 +49,6 @@ pub(super) struct Move {
     pub(super) from: ServerNumber,
     pub(super) to: ServerNumber,
     bytes: u32,
-    shares: u16,
     begun: Millis,
 }
 
@@ -95,7 +95,7 @@ struct Side {
     space: u64,
     /// What it should hold.
     share: u64,
-    /// Shares on their way in, and out.
+    /// Copies on their way in, and out.
     incoming: u16,
     outgoing: u16,
     /// Can take a clone.
@@ -129,11 +129,11 @@ impl Side {
     }
 
     fn can_give(&self) -> bool {
-        self.outgoing < FULL_CHUNKS * SHARES as u16
+        self.outgoing < AT_ONCE
     }
 
     fn can_take(&self) -> bool {
-        self.has_room && self.incoming < FULL_CHUNKS * SHARES as u16
+        self.has_room && self.incoming < AT_ONCE
     }
 
     /// Whether the sum of bytes times fullness becomes less if this one gives the other so many.
@@ -187,9 +187,9 @@ impl Chunks {
         self.balance.moves.get(&handle).copied()
     }
 
-    /// Bytes a second for a clone that takes so many shares of a server's limit.
-    pub(super) fn move_rate(shares: u16) -> u64 {
-        RATE * u64::from(shares) / u64::from(FULL_CHUNKS * SHARES as u16)
+    /// Bytes a second for a clone of what is moved.
+    pub(super) const fn move_rate() -> u64 {
+        RATE / AT_ONCE as u64
     }
 
     /// Gives up what is on its way; clones of it are cancelled.
@@ -203,12 +203,7 @@ impl Chunks {
     pub(super) fn tick_balance(&mut self, now: Now, whole_second: bool, out: &mut Outbox) {
         self.review_moves(now);
         if self.held_up(now).is_some() {
-            let repairing = |handle: &ChunkHandle| {
-                self.table.get(*handle).is_some_and(|slot| slot.health() != Health::Full)
-            };
-            if self.clones.keys().any(|(handle, _)| repairing(handle)) {
-                self.abandon_moves(now);
-            }
+            self.abandon_moves(now);
             return;
         }
         if whole_second {
@@ -219,8 +214,7 @@ impl Chunks {
 
     /// Why nothing is begun now.
     fn held_up(&self, now: Now) -> Option<&'static str> {
-        let repair =
-            self.queue.first().is_some_and(|(priority, _)| *priority < super::repair::CLEANING);
+        let repair = self.queue.first().is_some_and(|(priority, _)| *priority < CLEANING);
         if self.caution.is_cold() {
             Some("the master has just started")
         } else if self.rollback {
@@ -292,6 +286,10 @@ impl Chunks {
     fn go_round(&mut self, now: Now, out: &mut Outbox) {
         let Some(mut round) = self.balance.round.take() else { return };
         let mut sides = self.sides();
+        if !sides.iter().any(|side| side.has_room) {
+            self.end_balancing(now, "servers differ, and none has room", out);
+            return;
+        }
         if now.mono < round.not_before
             || !sides.iter().any(Side::can_give)
             || !sides.iter().any(Side::can_take)
@@ -311,8 +309,7 @@ impl Chunks {
                 Ok(None) => {}
                 Ok(Some(_)) if !self.is_at_rest(handle, slot) => round.again = true,
                 Ok(Some((from, to))) => {
-                    let (bytes, shares) = (slot.length, self.shares(slot.length));
-                    let planned = Move { from, to, bytes, shares, begun: now.mono };
+                    let planned = Move { from, to, bytes: slot.length, begun: now.mono };
                     reckon(&mut sides, &planned);
                     begun.push((handle, planned));
                     if !sides.iter().any(Side::can_give) || !sides.iter().any(Side::can_take) {
@@ -334,12 +331,15 @@ impl Chunks {
                 let not_before = now.mono + PAUSE;
                 self.balance.round = Some(Round { not_before, ..Round::default() });
             }
-            None if self.balance.active => {
-                out.notes.push((false, "servers are as equally full as they can be".into()));
-                (self.balance.active, self.balance.asked) = (false, false);
-                self.balance.rests_until = now.mono + REST;
-            }
-            None => {}
+            None => self.end_balancing(now, "servers are as equally full as they can be", out),
+        }
+    }
+
+    fn end_balancing(&mut self, now: Now, why: &str, out: &mut Outbox) {
+        if self.balance.active {
+            out.notes.push((false, why.into()));
+            (self.balance.active, self.balance.asked) = (false, false);
+            self.balance.rests_until = now.mono + REST;
         }
     }
 
@@ -501,10 +501,10 @@ fn reckon(sides: &mut [Side], planned: &Move) {
     for side in sides.iter_mut() {
         if side.number == planned.from {
             side.stored = side.stored.saturating_sub(bytes);
-            side.outgoing += planned.shares;
+            side.outgoing += 1;
         } else if side.number == planned.to {
             side.stored = side.stored.saturating_add(bytes);
-            side.incoming += planned.shares;
+            side.incoming += 1;
         }
     }
 }

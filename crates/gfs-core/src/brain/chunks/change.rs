@@ -434,7 +434,8 @@ impl Chunks {
             let surplus = chosen.len().saturating_sub(usize::from(slot.copies));
             let mut go = surplus.min(leaving).min(holders - 1);
             let idle = go == 0 && chosen.len() == holders;
-            if idle && change.next <= slot.version && change.waiters.is_empty() {
+            let wanted = !change.waiters.is_empty() || change.fixes;
+            if idle && change.next <= slot.version && !wanted {
                 return None;
             }
             chosen.retain(|a| {

@@ -222,26 +222,26 @@ impl Chunks {
         let Some(server) = self.servers.by_session(session) else { return };
         let handle = ChunkHandle(notice.handle);
         match &notice.body {
-            Some(pb::notice::Body::Damaged(state)) => {
-                if self.servers.get(server).is_some_and(|s| s.is_reported()) {
-                    self.found_damaged(now, handle, server, state, out);
-                }
+            Some(pb::notice::Body::Damaged(state))
+                if self.servers.get(server).is_some_and(|s| s.is_reported()) =>
+            {
+                self.found_damaged(now, handle, server, state, out);
             }
-            Some(pb::notice::Body::Unreachable(unreachable)) => {
-                // The writer asks for a new version when it needs one. Until then others are
-                // preferred for new work.
-                if self.table.get(handle).is_some_and(|s| s.version == unreachable.version) {
-                    self.trouble(now, ServerNumber(unreachable.server));
-                }
+            // The writer asks for a new version when it needs one. Until then others are preferred
+            // for new work.
+            Some(pb::notice::Body::Unreachable(unreachable))
+                if self.table.get(handle).is_some_and(|s| s.version == unreachable.version) =>
+            {
+                self.trouble(now, ServerNumber(unreachable.server));
             }
-            Some(pb::notice::Body::WriterVanished(vanished)) => {
-                let slot = self.table.get(handle).filter(|s| s.version == vanished.version);
-                if slot.is_some_and(|s| s.lease && s.first() == Some(server)) {
-                    let client = ClientId(vanished.writer);
-                    out.vanished.push((handle, client, vanished.length));
-                }
+            Some(pb::notice::Body::WriterVanished(vanished))
+                if self.table.get(handle).is_some_and(|s| {
+                    s.version == vanished.version && s.lease && s.first() == Some(server)
+                }) =>
+            {
+                out.vanished.push((handle, ClientId(vanished.writer), vanished.length));
             }
-            None => {}
+            _ => {}
         }
         self.settle(now, out);
     }

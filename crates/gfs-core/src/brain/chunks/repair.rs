@@ -31,7 +31,7 @@ const SLOWEST: u32 = 4 << 20;
 
 /// A full chunk counts as so many shares of a server's limit of clones, a small one as few: moving
 /// thousands of small chunks is a matter of round trips, not of bytes.
-pub(super) const SHARES: u32 = 16;
+const SHARES: u32 = 16;
 
 /// A clone under way.
 #[derive(Clone, Copy, Debug)]
@@ -366,7 +366,7 @@ impl Chunks {
     }
 
     /// What a clone of so many bytes takes of the limits.
-    pub(super) fn shares(&self, length: u32) -> u16 {
+    fn shares(&self, length: u32) -> u16 {
         length.div_ceil((self.config.chunk_size / SHARES).max(1)).clamp(1, SHARES) as u16
     }
 
@@ -401,7 +401,6 @@ impl Chunks {
             !leaving.contains(&server.number) && planned.is_none_or(|p| p.to == server.number)
         };
         let target = self.place(now, handle, &others, None, For::Clone, usable)?;
-        let shares = self.shares(slot.length);
         let clone = pb::Clone {
             version: slot.version,
             sources: self.locations(sources.iter().map(|(_, _, s)| *s)),
@@ -409,12 +408,13 @@ impl Chunks {
             index: slot.index,
             start: self.table.start(handle, slot),
             goal: Some(super::commands::copies(slot.copies)),
-            rate: planned.map_or(0, |_| Self::move_rate(shares)),
+            rate: planned.map_or(0, |_| Self::move_rate()),
         };
         if !self.send(target, handle, Purpose::Clone, Body::Clone(clone), out) {
             return Err(Lack::Busy);
         }
         self.placed(target);
+        let shares = self.shares(slot.length);
         if let Some(server) = self.servers.get_mut(target) {
             server.incoming += shares;
         }

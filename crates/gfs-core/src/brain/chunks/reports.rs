@@ -303,7 +303,14 @@ impl Chunks {
             if replica.complete != 0 {
                 self.leave_out(server, handle, slot.version);
             }
-            StrayKind::Stale
+            let was_equal = member && replica.promised == slot.version && replica.complete != 0;
+            if was_equal && replica.suspect {
+                // Made equal under this number, and then the power went: whether what it was made
+                // equal to is there is not known. As doubtful as if its Grant had come.
+                StrayKind::Suspect
+            } else {
+                StrayKind::Stale
+            }
         } else if replica.suspect {
             StrayKind::Suspect
         } else if replica.damaged {

@@ -67,7 +67,7 @@ fn watch(world: &mut World, handles: &[ChunkHandle], seconds: usize) {
         world.pass(100);
         loop {
             let servers = world.hosts.iter().filter(|h| h.up).count();
-            assert!(balance(world).moving <= 32 * servers as u64);
+            assert!(balance(world).moving <= 2 * servers as u64);
             let mut busy = false;
             for at in 0..world.hosts.len() {
                 busy |= world.serve(at);

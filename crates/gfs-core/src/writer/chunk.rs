@@ -1,30 +1,71 @@
-//! One chunk of a file being written: its slices, the stream to its primary, and its recovery.
+//! One chunk of a file being written: its mutations, the stream to its primary, and its recovery.
 //!
 //! ```text
 //!            located            Opened
 //! Unlocated ────────▶ Idle ──▶ Opening ──▶ Open ──▶ (Finished) Idle
 //!                      ▲          │ failure  │
 //!                      │          ▼          ▼
-//!            located   └──────  Pausing ──▶ Recovering (Metadata.Recover)
+//!            located   └──────  Pausing ──▶ Recovering (Metadata.Recover, Metadata.Lease)
+//!                                              │ sealed, of an appender
+//!                                              ▼
+//!                                           Settling (Data.Outcomes)
 //! ```
 //!
-//! Slices are numbered when the first stream stands: after what the primary says it has of this
-//! writer. From then on a slice keeps its number through all recoveries.
+//! Mutations are numbered when the first stream stands: after what the primary says it has of this
+//! writer. From then on a mutation keeps its number in this chunk through all recoveries.
 
+mod outcomes;
 mod recovery;
+mod replies;
 
 use super::failure::Remedy;
-use super::{AskId, Config, Effect, SliceId, Step, StreamEvent, StreamId};
+use super::{AskId, Config, Effect, SliceId, Step, StreamId};
 use crate::mistakes::Mistake;
 use gfs_proto::v1 as pb;
 use gfs_types::{ErrorCode, GfsError, Millis};
 use std::collections::{BTreeSet, VecDeque};
 
-#[derive(Debug)]
-struct Slice {
-    id: SliceId,
-    offset: u32,
-    length: u32,
+/// Who says where the mutations of a chunk go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Manner {
+    /// One behind the other: this writer is the only one.
+    InOrder,
+    /// The primary, wherever the chunk ends when their turn comes.
+    Append,
+    /// The application, anywhere in what is there.
+    Overwrite,
+}
+
+/// A mutation that is not acknowledged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Mutation {
+    /// Whose payload.
+    pub(super) id: SliceId,
+    /// From which of its bytes on.
+    pub(super) from: u32,
+    /// Where in the chunk; of an appended one 0.
+    pub(super) offset: u32,
+    /// Bytes.
+    pub(super) length: u32,
+}
+
+/// What became of a mutation: where in the file it lies, or why it failed.
+#[derive(Clone, Debug)]
+pub(super) struct Settled {
+    pub(super) id: SliceId,
+    pub(super) length: u32,
+    pub(super) result: Result<u64, GfsError>,
+}
+
+/// Why a chunk takes nothing more of this writer.
+#[derive(Clone, Debug)]
+pub(super) enum Ended {
+    /// Its primary closed it, at this length: final when the master accepts it.
+    Full(pb::FinishedChunk),
+    /// The master calls it sealed.
+    Sealed,
+    /// It cannot be written to any more; its mutations have failed.
+    Lost,
 }
 
 /// The way to the primary.
@@ -41,9 +82,12 @@ enum Link {
         then: Remedy,
     },
     Recovering(AskId),
+    /// A replica of the sealed chunk is asked what became of the mutations; it is this one of the
+    /// location.
+    Settling(AskId, usize),
 }
 
-/// Slices that are committed together while earlier ones are under way. Each commit costs every
+/// Mutations that are committed together while earlier ones are under way. Each commit costs every
 /// member a few small messages, so a writer that has more to say lets them gather, as Nagle's
 /// algorithm (RFC 896) does for TCP; one that has not is never made to wait for more.
 const BATCH: u64 = 4;
@@ -63,14 +107,26 @@ pub(super) enum Pace {
 #[derive(Debug)]
 struct Stream {
     id: StreamId,
-    /// Slices, from the first unacknowledged one on, that were sent.
+    /// Mutations, from the first unacknowledged one on, that were sent.
     sent: usize,
     in_flight: u64,
     /// Sequence through which the primary was told to apply.
     committed: u64,
     credit: u64,
     finishing: bool,
+    /// Flushes asked for on this stream: the tokens.
+    flushes: u64,
+    flush: Option<Flushing>,
     watch: Watch,
+}
+
+/// A flush that is not answered.
+#[derive(Clone, Copy, Debug)]
+struct Flushing {
+    token: u64,
+    /// Mutations of the chunk that it covers, counted from the first.
+    covers: u64,
+    since: Millis,
 }
 
 /// Looks for signs of life of a stream from which an answer is due.
@@ -92,23 +148,32 @@ enum Probe {
 /// A chunk being written.
 #[derive(Debug)]
 pub(super) struct ChunkWriter {
+    manner: Manner,
     index: u32,
     start: u64,
     location: Option<pb::ChunkLocation>,
     link: Link,
     /// Length that is acknowledged: on every current replica.
     acknowledged: u32,
-    /// Where the next slice goes.
+    /// Where the next slice goes, in order.
     end: u32,
     /// Length when this writer came.
     began_at: u32,
-    slices: VecDeque<Slice>,
-    /// Sequence of the last acknowledged slice; `None` until a primary told where numbers begin.
+    mutations: VecDeque<Mutation>,
+    /// Mutations that are acknowledged or failed, since the file asked last.
+    settled: Vec<Settled>,
+    /// Sequence of the last acknowledged mutation; `None` until a primary told where numbers begin.
     sequence: Option<u64>,
     /// Highest sequence that any primary was told to apply: none above it can be acknowledged.
     committed: u64,
+    /// Mutations that were settled, from the first on.
+    done: u64,
+    /// How many of them are to be on disk, and are; `Some(0)`: what the chunk held before.
+    want_disk: Option<u64>,
+    on_disk: Option<u64>,
     want_finish: bool,
     finished: bool,
+    ended: Option<Ended>,
     /// Since the last progress: failures, those of them that were silence, and whether the stream
     /// was opened again without asking for a new version.
     attempts: u32,
@@ -132,8 +197,9 @@ impl Stream {
 
 impl ChunkWriter {
     /// A chunk of this length without location.
-    pub(super) fn new(index: u32, start: u64, length: u32) -> Self {
+    pub(super) fn new(manner: Manner, index: u32, start: u64, length: u32) -> Self {
         Self {
+            manner,
             index,
             start,
             location: None,
@@ -141,16 +207,32 @@ impl ChunkWriter {
             acknowledged: length,
             end: length,
             began_at: length,
-            slices: VecDeque::new(),
+            mutations: VecDeque::new(),
+            settled: Vec::new(),
             sequence: None,
             committed: 0,
+            done: 0,
+            want_disk: None,
+            on_disk: None,
             want_finish: false,
             finished: false,
+            ended: None,
             attempts: 0,
             silences: 0,
             reopened: false,
             unreachable: BTreeSet::new(),
         }
+    }
+
+    /// The chunk at this location.
+    pub(super) fn at(
+        manner: Manner,
+        config: &Config,
+        location: pb::ChunkLocation,
+    ) -> Result<Self, GfsError> {
+        let mut chunk = Self::new(manner, location.index, location.start, location.length);
+        chunk.locate(config, location)?;
+        Ok(chunk)
     }
 
     pub(super) fn index(&self) -> u32 {
@@ -170,26 +252,31 @@ impl ChunkWriter {
         self.acknowledged
     }
 
-    /// Bytes handed in and not acknowledged.
+    /// Bytes handed in, in order, and not acknowledged.
     pub(super) fn outstanding(&self) -> u64 {
         u64::from(self.end - self.acknowledged)
     }
 
-    pub(super) fn slices(&self) -> usize {
-        self.slices.len()
+    /// Mutations that are not acknowledged.
+    pub(super) fn mutations(&self) -> usize {
+        self.mutations.len()
     }
 
     pub(super) fn was_written(&self) -> bool {
         self.end > self.began_at
     }
 
-    /// Acknowledged to its last byte: finished without a word.
+    /// Acknowledged to its last byte, in order: finished without a word.
     pub(super) fn is_full(&self, config: &Config) -> bool {
         self.acknowledged == config.chunk_size
     }
 
     pub(super) fn is_located(&self) -> bool {
         self.location.is_some()
+    }
+
+    pub(super) fn location(&self) -> Option<&pb::ChunkLocation> {
+        self.location.as_ref()
     }
 
     /// `0` while unlocated.
@@ -199,6 +286,25 @@ impl ChunkWriter {
 
     fn version(&self) -> u64 {
         self.location.as_ref().map_or(0, |location| location.version)
+    }
+
+    fn primary(&self) -> u32 {
+        self.location.as_ref().map_or(0, |location| location.primary)
+    }
+
+    /// Why it takes nothing more, if so.
+    pub(super) fn ended(&self) -> Option<&Ended> {
+        self.ended.as_ref()
+    }
+
+    /// What became of mutations since the last call.
+    pub(super) fn take_settled(&mut self) -> std::vec::Drain<'_, Settled> {
+        self.settled.drain(..)
+    }
+
+    /// What is not acknowledged, to go elsewhere.
+    pub(super) fn take_mutations(&mut self) -> VecDeque<Mutation> {
+        std::mem::take(&mut self.mutations)
     }
 
     /// What its primary confirmed so far; `None` while its version is in doubt.
@@ -216,14 +322,50 @@ impl ChunkWriter {
         self.confirmed().filter(|_| self.finished || self.is_full(config))
     }
 
+    /// Takes the next slice, in order.
     pub(super) fn hand_in(&mut self, id: SliceId, length: u32) {
-        self.slices.push_back(Slice { id, offset: self.end, length });
+        self.mutations.push_back(Mutation { id, from: 0, offset: self.end, length });
         self.end += length;
+    }
+
+    /// Takes a mutation that is appended or says where it goes.
+    pub(super) fn push(&mut self, mutation: Mutation) {
+        self.mutations.push_back(mutation);
     }
 
     /// No more data comes: have the length confirmed.
     pub(super) fn want_finish(&mut self) {
         self.want_finish = true;
+    }
+
+    /// Mutations handed in so far, from the first on.
+    pub(super) fn handed_in(&self) -> u64 {
+        self.done + self.mutations.len() as u64
+    }
+
+    /// Mutations settled so far, from the first on.
+    pub(super) fn done(&self) -> u64 {
+        self.done
+    }
+
+    /// Mutations, from the first on, that are on disk; `None`: nothing is known to be.
+    pub(super) fn on_disk(&self) -> Option<u64> {
+        self.on_disk
+    }
+
+    /// So many mutations, from the first on, and what the chunk held before, are to be on disk.
+    pub(super) fn want_disk(&mut self, count: u64) {
+        self.want_disk = self.want_disk.max(Some(count));
+    }
+
+    /// Whether something that was asked to be on disk is not.
+    pub(super) fn lacks_disk(&self) -> bool {
+        self.want_disk > self.on_disk
+    }
+
+    /// Whether all that was acknowledged is on disk.
+    pub(super) fn is_on_disk(&self) -> bool {
+        self.on_disk.is_some_and(|on_disk| on_disk >= self.done)
     }
 
     /// Takes the first or a new location.
@@ -269,7 +411,7 @@ impl ChunkWriter {
     }
 
     pub(super) fn asked(&self, ask: AskId) -> bool {
-        matches!(&self.link, Link::Recovering(asked) if *asked == ask)
+        matches!(&self.link, Link::Recovering(asked) | Link::Settling(asked, _) if *asked == ask)
     }
 
     fn stream(&self) -> Option<StreamId> {
@@ -333,7 +475,19 @@ impl ChunkWriter {
     }
 
     fn wants_stream(&self, config: &Config) -> bool {
-        !self.slices.is_empty() || (self.want_finish && !self.finished && !self.is_full(config))
+        if self.ended.is_some() {
+            return false;
+        }
+        match self.manner {
+            // A stream that stands says that the appender has not vanished.
+            Manner::Append => !self.finished,
+            Manner::Overwrite => !self.mutations.is_empty() || self.lacks_disk(),
+            Manner::InOrder => {
+                !self.mutations.is_empty()
+                    || (self.want_finish && !self.finished && !self.is_full(config))
+                    || self.lacks_disk()
+            }
+        }
     }
 
     fn open(&mut self, step: &mut Step<'_>) {
@@ -371,44 +525,46 @@ impl ChunkWriter {
             stream.committed = sent_through;
             step.effects.push(Effect::SendCommit { stream: stream.id, through: sent_through });
         }
-        while let Some(slice) = self.slices.get(stream.sent) {
+        while let Some(mutation) = self.mutations.get(stream.sent) {
             let room = stream.credit.saturating_sub(stream.in_flight);
-            if stream.in_flight > 0 && u64::from(slice.length) > room {
+            if stream.in_flight > 0 && u64::from(mutation.length) > room {
                 break;
             }
             stream.sent += 1;
-            stream.in_flight += u64::from(slice.length);
+            stream.in_flight += u64::from(mutation.length);
             let sequence = base + stream.sent as u64;
-            let last = slice.offset + slice.length == step.config.chunk_size;
+            let last = self.manner == Manner::InOrder
+                && mutation.offset + mutation.length == step.config.chunk_size;
             let commit = stream.commits(sequence, base, pace) || (last && pace != Pace::Hold);
             if commit {
                 stream.committed = sequence;
             }
-            step.effects.push(Effect::Send {
-                stream: stream.id,
-                slice: slice.id,
-                head: pb::Slice {
-                    sequence,
-                    offset: slice.offset,
-                    length: slice.length,
-                    sums: Vec::new(),
-                    commit,
-                    ..Default::default()
-                },
-            });
+            send(self.manner, stream.id, mutation, sequence, commit, step);
             if step.config.mistakes.has(Mistake::WriterReleasesBeforeAcknowledged) {
-                step.effects.push(Effect::Release { slice: slice.id });
+                step.effects.push(Effect::Release { slice: mutation.id });
             }
         }
         self.committed = self.committed.max(stream.committed);
-        // Behind the last slice: the primary finishes when all before it is applied.
         let all_sent =
-            stream.sent == self.slices.len() && stream.committed == base + stream.sent as u64;
-        if self.want_finish && all_sent && !stream.finishing {
+            stream.sent == self.mutations.len() && stream.committed == base + stream.sent as u64;
+        let covers = self.done + (stream.committed - base);
+        if self.want_disk > self.on_disk
+            && stream.flush.is_none()
+            && self.want_disk.is_some_and(|wanted| covers >= wanted)
+        {
+            stream.flushes += 1;
+            let token = stream.flushes;
+            stream.flush = Some(Flushing { token, covers, since: step.now });
+            step.effects.push(Effect::SendFlush { stream: stream.id, token });
+        }
+        // Behind the last mutation: the primary finishes when all before it is applied. What is to
+        // be on disk is there first: on a finished stream nothing more can be asked.
+        let settled = all_sent && self.want_disk <= self.on_disk;
+        if self.want_finish && settled && !stream.finishing {
             stream.finishing = true;
             step.effects.push(Effect::SendFinish { stream: stream.id });
         }
-        let due = stream.committed > base || stream.finishing;
+        let due = stream.committed > base || stream.finishing || stream.flush.is_some();
         match (due, stream.watch.since) {
             (true, None) => stream.watch.since = Some(step.now),
             (false, Some(_)) => stream.watch = Watch::default(),
@@ -416,152 +572,10 @@ impl ChunkWriter {
         }
     }
 
-    /// What came up the stream of this chunk.
-    pub(super) fn heard(
-        &mut self,
-        event: StreamEvent,
-        step: &mut Step<'_>,
-    ) -> Result<(), GfsError> {
-        match event {
-            StreamEvent::Opened(opened) => self.opened(opened, step),
-            StreamEvent::Acknowledged(acknowledged) => {
-                self.take_acknowledged(acknowledged, step);
-                Ok(())
-            }
-            StreamEvent::Resend(resend) => {
-                self.send_again(resend, step);
-                Ok(())
-            }
-            StreamEvent::Finished(finished) => {
-                self.take_finished(finished, step);
-                Ok(())
-            }
-            StreamEvent::Failed(detail) => self.refused(&detail, step),
-            StreamEvent::Broken => {
-                self.broken(step);
-                Ok(())
-            }
-        }
-    }
-
-    fn opened(&mut self, opened: pb::PushOpened, step: &mut Step<'_>) -> Result<(), GfsError> {
-        let Link::Opening(_, id) = self.link else {
-            self.nonsense("opened a stream twice", step);
-            return Ok(());
-        };
-        if opened.length < self.acknowledged {
-            return Err(GfsError::new(
-                ErrorCode::DataLost,
-                format!(
-                    "the primary has {} bytes of chunk {:016x} version {}, but {} were acknowledged",
-                    opened.length,
-                    self.handle(),
-                    self.version(),
-                    self.acknowledged
-                ),
-            ));
-        }
-        let base = match self.sequence {
-            Some(sequence) => sequence,
-            None if opened.length == self.began_at => opened.sequence,
-            None => {
-                return Err(GfsError::new(
-                    ErrorCode::WrongOffset,
-                    format!(
-                        "chunk {:016x} has {} bytes where the master said {}: another writer?",
-                        self.handle(),
-                        opened.length,
-                        self.began_at
-                    ),
-                ));
-            }
-        };
-        let again = self.sequence.is_some();
-        self.sequence = Some(base);
-        if again && step.config.mistakes.has(Mistake::WriterResendsWithNewSequences) {
-            self.sequence = Some(base.max(opened.sequence));
-        }
-        self.link = Link::Open(Stream {
-            id,
-            sent: 0,
-            in_flight: 0,
-            committed: self.sequence.unwrap_or(base),
-            credit: u64::from(opened.credit),
-            finishing: false,
-            watch: Watch::default(),
-        });
-        Ok(())
-    }
-
-    fn take_acknowledged(&mut self, acknowledged: pb::Acknowledged, step: &mut Step<'_>) {
-        let (Link::Open(stream), Some(base)) = (&mut self.link, self.sequence) else {
-            return self.nonsense("acknowledged before it opened", step);
-        };
-        let Some(count) = acknowledged.through.checked_sub(base) else { return };
-        if count == 0 {
-            return;
-        }
-        // What was never committed cannot have been applied. (It may have been on a stream before
-        // this one.)
-        let believed = acknowledged.through <= self.committed;
-        let count = count as usize;
-        let end = self.slices.get(count - 1).map(|last| last.offset + last.length);
-        let Some(end) = end.filter(|end| believed && acknowledged.length >= *end) else {
-            return self.nonsense("acknowledged what was not written", step);
-        };
-        for (at, slice) in self.slices.drain(..count).enumerate() {
-            if at < stream.sent {
-                stream.in_flight = stream.in_flight.saturating_sub(u64::from(slice.length));
-            }
-            step.effects.push(Effect::Release { slice: slice.id });
-        }
-        stream.sent = stream.sent.saturating_sub(count);
-        stream.committed = stream.committed.max(acknowledged.through);
-        stream.watch = Watch::default();
-        self.acknowledged = end;
-        self.sequence = Some(acknowledged.through);
-        self.moved(step);
-        if self.is_full(step.config) {
-            // Full is finished: nothing more to say.
-            self.close_stream(step.effects);
-            self.link = Link::Idle;
-        }
-    }
-
-    fn send_again(&mut self, resend: pb::Resend, step: &mut Step<'_>) {
-        let (Link::Open(stream), Some(base)) = (&mut self.link, self.sequence) else { return };
-        let at = resend.sequence.checked_sub(base + 1).map(|at| at as usize);
-        let Some((at, slice)) = at
-            .filter(|at| *at < stream.sent)
-            .and_then(|at| self.slices.get(at).map(|slice| (at, slice)))
-        else {
-            return;
-        };
-        let sequence = base + 1 + at as u64;
-        step.effects.push(Effect::Send {
-            stream: stream.id,
-            slice: slice.id,
-            head: pb::Slice {
-                sequence,
-                offset: slice.offset,
-                length: slice.length,
-                sums: Vec::new(),
-                commit: sequence <= stream.committed,
-                ..Default::default()
-            },
-        });
-    }
-
-    fn take_finished(&mut self, finished: pb::Finished, step: &mut Step<'_>) {
-        let asked = matches!(&self.link, Link::Open(stream) if stream.finishing);
-        let all = self.slices.is_empty() && finished.length == self.end;
-        if !asked || finished.version != self.version() || !all {
-            return self.nonsense("finished another length or version", step);
-        }
-        self.finished = true;
-        self.moved(step);
-        self.close_stream(step.effects);
-        self.link = Link::Idle;
+    /// A mutation is known to be applied everywhere, or to have failed.
+    fn settle(&mut self, mutation: &Mutation, result: Result<u64, GfsError>) {
+        self.done += 1;
+        self.settled.push(Settled { id: mutation.id, length: mutation.length, result });
     }
 
     fn moved(&mut self, step: &mut Step<'_>) {
@@ -571,10 +585,40 @@ impl ChunkWriter {
         step.progress = true;
     }
 
-    /// Closes the stream and releases all slices.
+    /// Closes the stream and releases all mutations.
     pub(super) fn let_go(&mut self, effects: &mut Vec<Effect>) {
         self.close_stream(effects);
         self.link = Link::Unlocated;
-        effects.extend(self.slices.drain(..).map(|slice| Effect::Release { slice: slice.id }));
+        effects.extend(self.settled.drain(..).map(|settled| Effect::Release { slice: settled.id }));
+        effects.extend(self.mutations.drain(..).map(|m| Effect::Release { slice: m.id }));
+    }
+}
+
+/// Sends a mutation, in pieces where it is larger than a slice may be.
+fn send(
+    manner: Manner,
+    stream: StreamId,
+    mutation: &Mutation,
+    sequence: u64,
+    commit: bool,
+    step: &mut Step<'_>,
+) {
+    let append = manner == Manner::Append;
+    let mut at = 0;
+    while at < mutation.length {
+        let length = step.config.max_slice.min(mutation.length - at);
+        let more = at + length < mutation.length;
+        let head = pb::Slice {
+            sequence,
+            offset: mutation.offset + at,
+            length,
+            sums: Vec::new(),
+            commit: commit && !more,
+            append,
+            more,
+        };
+        let from = mutation.from + at;
+        step.effects.push(Effect::Send { stream, slice: mutation.id, from, head });
+        at += length;
     }
 }

@@ -25,10 +25,16 @@ pub struct Config {
     /// a primary waits for its secondaries and a server for its grant: they know better whom to
     /// blame.
     pub stall_after: Millis,
+    /// How long a flush may take as long as the primary lives: longer than a disk may be silent
+    /// before its server gives it up (10 s).
+    pub flush_after: Millis,
     /// Pause before the second try; doubles with every further one.
     pub pause_min: Millis,
     /// Longest pause between tries.
     pub pause_max: Millis,
+    /// Everything is to be on disk before a chunk is left, and before a flush, sync or close is
+    /// answered: the level DISK for the whole file.
+    pub disk: bool,
     /// Rules broken on purpose.
     pub mistakes: Mistakes,
 }
@@ -44,8 +50,10 @@ impl Default for Config {
             probe_after: Millis(500),
             suspect_after: Millis(1_200),
             stall_after: Millis(2_500),
+            flush_after: Millis(12_000),
             pause_min: Millis(20),
             pause_max: Millis(1_000),
+            disk: false,
             mistakes: Mistakes::default(),
         }
     }

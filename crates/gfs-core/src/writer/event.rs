@@ -3,7 +3,8 @@
 use gfs_proto::v1 as pb;
 use gfs_types::GfsError;
 
-/// Names a slice whose payload the shell keeps. Minted by the shell.
+/// Names a slice (or a record, or a batch of them) whose payload the shell keeps. Minted by the
+/// shell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SliceId(pub u64);
 /// Names a flush, sync, close or abandon that waits. Minted by the shell.
@@ -30,11 +31,15 @@ pub enum Event {
     Flush {
         /// Names the answer.
         token: Token,
+        /// And fsynced on every replica.
+        disk: bool,
     },
     /// The same, and the master shall have recorded the length.
     Sync {
         /// Names the answer.
         token: Token,
+        /// And fsynced on every replica.
+        disk: bool,
     },
     /// Finish the file. No more data comes.
     Close {
@@ -81,6 +86,8 @@ pub enum StreamEvent {
     Resend(pb::Resend),
     /// All is applied, the length is final.
     Finished(pb::Finished),
+    /// All acknowledged before is on disk.
+    Flushed(pb::Flushed),
     /// The server ended the stream.
     Failed(pb::ErrorDetail),
     /// The stream could not be opened, or broke without a word.
@@ -93,17 +100,20 @@ pub enum StreamEvent {
 pub enum Question {
     Allocate(pb::AllocateRequest),
     Recover(pb::RecoverRequest),
+    Lease(pb::LeaseRequest),
     Sync(pb::SyncRequest),
     Close(pb::CloseRequest),
 }
 
-/// The answer to a [`Question`].
+/// The answer to a [`Question`], or to [`Effect::Outcomes`].
 #[derive(Clone, Debug)]
 pub enum Answer {
-    /// To Allocate and Recover.
+    /// To Allocate, Recover and Lease.
     Chunk(Box<pb::ChunkLocation>),
     /// To Sync and Close.
     Attributes(Box<pb::Attributes>),
+    /// What a replica remembers of this writer.
+    Outcomes(Box<pb::OutcomesResponse>),
 }
 
 /// What a writer wants done, in this order.
@@ -131,6 +141,8 @@ pub enum Effect {
         stream: StreamId,
         /// Whose payload.
         slice: SliceId,
+        /// From which of its bytes on; the head says how many.
+        from: u32,
         /// The head, without sums.
         head: pb::Slice,
     },
@@ -146,6 +158,13 @@ pub enum Effect {
         /// On which stream.
         stream: StreamId,
     },
+    /// Ask for everything committed to be on disk.
+    SendFlush {
+        /// On which stream.
+        stream: StreamId,
+        /// Names the answer.
+        token: u64,
+    },
     /// Nothing more is expected of this stream; what comes is ignored.
     CloseStream {
         /// Which.
@@ -160,6 +179,24 @@ pub enum Effect {
         server: pb::ServerLocation,
         /// The question, without header.
         request: pb::ConfirmedRequest,
+    },
+    /// Ask the server what it remembers of this writer (`Data.Outcomes`), on its control
+    /// connection; answer with [`Event::Answer`], in bounded time.
+    Outcomes {
+        /// Names the question.
+        ask: AskId,
+        /// A replica's server.
+        server: pb::ServerLocation,
+        /// The question, without header.
+        request: pb::OutcomesRequest,
+    },
+    /// What became of something appended or overwritten: it is on every current replica, and
+    /// begins at this position of the file; or why not. Once for each, before its release.
+    Settled {
+        /// Of which.
+        slice: SliceId,
+        /// Position in the file.
+        result: Result<u64, GfsError>,
     },
     /// The payload may go.
     Release {

@@ -7,6 +7,9 @@
 //! * [`chunk`] pushes the slices of one chunk and recovers it;
 //! * this file cuts the data into slices and chunks, asks the master for what concerns the whole
 //!   file (the next chunk, length, close), one question at a time, and answers the application;
+//! * [`append`] and [`overwrite`] do so for records that are appended, and bytes that are
+//!   overwritten;
+//! * [`flusher`] brings to disk what was left behind;
 //! * [`failure`] is the table of what an error means.
 //!
 //! # Rules
@@ -15,25 +18,33 @@
 //!   recognise repeats, so nothing is written twice and no order changes.
 //! * `Done(Ok)` of a flush, sync or close says that every byte handed in before is acknowledged
 //!   *and* lies in a chunk that the master knows as part of the file. (A chunk asked for early is
-//!   a spare until its predecessor is known to be full.)
+//!   a spare until its predecessor is known to be full.) If it was asked for, also that every
+//!   replica has fsynced them.
 //! * Without progress for [`Config::deadline`] the writer gives up, with an error that says what
 //!   is acknowledged. What is acknowledged stays.
 
+mod append;
 mod chunk;
 mod config;
 mod event;
 mod failure;
+mod flusher;
+mod overwrite;
+mod patience;
 mod step;
 #[cfg(test)]
 pub(crate) mod tests;
 
-use chunk::{ChunkWriter, Pace};
+pub use append::{DEPTH, FileAppender};
+use chunk::{ChunkWriter, Manner, Pace, Settled};
 pub use config::{Config, Start};
 pub use event::{
     Answer, AskId, Effect, Event, Question, Room, SliceId, StreamEvent, StreamId, Token,
 };
+use flusher::Flusher;
 use gfs_proto::v1 as pb;
 use gfs_types::{ErrorCode, GfsError, MAX_FILE_LENGTH, Millis};
+pub use overwrite::FileOverwriter;
 use std::collections::VecDeque;
 use step::{Ids, Step};
 
@@ -49,6 +60,8 @@ enum Wish {
 struct Waiting {
     token: Token,
     wish: Wish,
+    /// It is to be on disk as well.
+    disk: bool,
     /// Everything before this file position was handed in before.
     mark: u64,
 }
@@ -76,6 +89,7 @@ pub struct FileWriter {
     /// Everything before this file position was handed in.
     handed: u64,
     slices: usize,
+    flusher: Flusher,
     waiting: VecDeque<Waiting>,
     pending: Option<(AskId, Pending)>,
     /// After a refused question: when to ask again.
@@ -109,9 +123,7 @@ impl FileWriter {
                 ));
             }
             next_chunk = (last.index.saturating_add(1), last.start + u64::from(config.chunk_size));
-            let mut chunk = ChunkWriter::new(last.index, last.start, last.length);
-            chunk.locate(&config, last)?;
-            chunks.push_back(chunk);
+            chunks.push_back(ChunkWriter::at(Manner::InOrder, &config, last)?);
         }
         Ok(Self {
             config,
@@ -122,6 +134,7 @@ impl FileWriter {
             next_chunk,
             handed: start.length,
             slices: 0,
+            flusher: Flusher::default(),
             waiting: VecDeque::new(),
             pending: None,
             retry: None,
@@ -196,6 +209,9 @@ impl FileWriter {
                 at(time);
             }
         }
+        if let Some(time) = self.flusher.wake_at(&self.config) {
+            at(time);
+        }
         wake
     }
 
@@ -242,19 +258,21 @@ impl FileWriter {
     fn take(&mut self, event: Event, step: &mut Step<'_>) -> Result<(), GfsError> {
         match event {
             Event::Data { slice, length } => self.hand_in(slice, length),
-            Event::Flush { token } => self.wish(token, Wish::Flush, step),
-            Event::Sync { token } => self.wish(token, Wish::Sync, step),
-            Event::Close { token } => self.wish(token, Wish::Close, step),
-            Event::Abandon { token } => self.wish(token, Wish::Abandon, step),
+            Event::Flush { token, disk } => self.wish(token, Wish::Flush, disk, step),
+            Event::Sync { token, disk } => self.wish(token, Wish::Sync, disk, step),
+            Event::Close { token } => self.wish(token, Wish::Close, false, step),
+            Event::Abandon { token } => self.wish(token, Wish::Abandon, false, step),
             Event::Answer { ask, result } => self.answered(ask, result, step),
             Event::Stream { stream, event } => {
                 match self.chunks.iter_mut().find(|chunk| chunk.has_stream(stream)) {
                     Some(chunk) => chunk.heard(event, step),
+                    None if self.flusher.has_stream(stream) => self.flusher.heard(event, step),
                     None => Ok(()),
                 }
             }
             Event::Probed { probe } => {
                 self.chunks.iter_mut().for_each(|chunk| chunk.probed(probe));
+                self.flusher.probed(probe);
                 Ok(())
             }
             Event::Tick => Ok(()),
@@ -272,7 +290,7 @@ impl FileWriter {
         let size = self.config.chunk_size;
         if !self.chunks.iter().any(|chunk| chunk.end() < size) {
             let (index, start) = self.next_chunk;
-            self.chunks.push_back(ChunkWriter::new(index, start, 0));
+            self.chunks.push_back(ChunkWriter::new(Manner::InOrder, index, start, 0));
             self.next_chunk = (index + 1, start + u64::from(size));
         }
         if let Some(chunk) = self.chunks.iter_mut().find(|chunk| chunk.end() < size) {
@@ -283,14 +301,21 @@ impl FileWriter {
         Ok(())
     }
 
-    fn wish(&mut self, token: Token, wish: Wish, step: &mut Step<'_>) -> Result<(), GfsError> {
+    fn wish(
+        &mut self,
+        token: Token,
+        wish: Wish,
+        disk: bool,
+        step: &mut Step<'_>,
+    ) -> Result<(), GfsError> {
         if self.closed {
             let error = GfsError::invalid("the file is closed");
             step.effects.push(Effect::Done { token, result: Err(error) });
             return Ok(());
         }
         self.closed = matches!(wish, Wish::Close | Wish::Abandon);
-        self.waiting.push_back(Waiting { token, wish, mark: self.handed });
+        let disk = disk || self.config.disk;
+        self.waiting.push_back(Waiting { token, wish, disk, mark: self.handed });
         if wish == Wish::Abandon {
             let given_up = GfsError::new(ErrorCode::Cancelled, "the file was abandoned");
             self.let_go(step.effects);
@@ -305,7 +330,13 @@ impl FileWriter {
     fn advance(&mut self, step: &mut Step<'_>) -> Result<(), GfsError> {
         let closing = self.waiting.iter().any(|w| w.wish == Wish::Close);
         let mut pace = if self.waiting.is_empty() { Pace::Batch } else { Pace::Now };
+        let disk = self.wants_disk();
         for chunk in &mut self.chunks {
+            // A chunk that is full will be left, and then it takes a lease to reach it.
+            let left = self.config.disk && chunk.end() == self.config.chunk_size;
+            if (disk || left) && chunk.was_written() {
+                chunk.want_disk(chunk.handed_in());
+            }
             if closing && chunk.was_written() {
                 chunk.want_finish();
             }
@@ -313,11 +344,15 @@ impl FileWriter {
             if !chunk.is_full(step.config) {
                 pace = Pace::Hold;
             }
+            for Settled { id, .. } in chunk.take_settled() {
+                step.effects.push(Effect::Release { slice: id });
+            }
         }
-        self.slices = self.chunks.iter().map(ChunkWriter::slices).sum();
-        let durable = self.durable();
+        self.flusher.drive(disk, step)?;
+        self.slices = self.chunks.iter().map(ChunkWriter::mutations).sum();
+        let (durable, on_disk) = (self.durable(), self.is_on_disk());
         self.finish_waiting(
-            |w| w.wish == Wish::Flush && w.mark <= durable,
+            |w| w.wish == Wish::Flush && w.mark <= durable && (on_disk || !w.disk),
             &Ok(None),
             step.effects,
         );
@@ -335,6 +370,17 @@ impl FileWriter {
             // The chunk of the file's first byte in this session may not be allocated yet.
             _ => self.acknowledged(),
         }
+    }
+
+    /// Somebody waits until what was handed in is on disk.
+    fn wants_disk(&self) -> bool {
+        self.waiting.iter().any(|w| w.disk && w.wish != Wish::Abandon)
+    }
+
+    /// All that was handed in is on disk.
+    fn is_on_disk(&self) -> bool {
+        let is_on_disk = |chunk: &ChunkWriter| !chunk.was_written() || chunk.is_on_disk();
+        self.flusher.is_done() && self.chunks.iter().all(is_on_disk)
     }
 
     /// Asks the master what is most urgent, if anything.
@@ -379,9 +425,12 @@ impl FileWriter {
         self.pending = Some((step.ask(question), pending));
     }
 
-    /// All is acknowledged, and lies in the last extent that the master knows.
+    /// All is acknowledged (and on disk, if somebody waits for that), and lies in the last extent
+    /// that the master knows.
     fn settled(&self) -> bool {
-        self.slices == 0 && self.chunks.iter().skip(1).all(|chunk| !chunk.was_written())
+        (self.is_on_disk() || !self.wants_disk())
+            && self.slices == 0
+            && self.chunks.iter().skip(1).all(|chunk| !chunk.was_written())
     }
 
     /// The chunk to allocate or to make a part of the file, with its predecessor if that is done.
@@ -390,7 +439,8 @@ impl FileWriter {
         if !front.is_located() {
             return Some((front.index(), None));
         }
-        let finished = front.confirmed().filter(|_| front.is_full(&self.config));
+        let complete = front.is_full(&self.config) && !front.lacks_disk();
+        let finished = front.confirmed().filter(|_| complete);
         match second {
             // A written spare becomes an extent once its predecessor is done.
             Some(spare) if finished.is_some() && spare.was_written() => {
@@ -414,7 +464,10 @@ impl FileWriter {
         step: &mut Step<'_>,
     ) -> Result<(), GfsError> {
         if let Some(chunk) = self.chunks.iter_mut().find(|chunk| chunk.asked(ask)) {
-            return chunk.recovered(result, step);
+            return chunk.answered(result, step);
+        }
+        if self.flusher.asked(ask) {
+            return self.flusher.answered(ask, result, step);
         }
         let Some((_, pending)) = self.pending.take_if(|(id, _)| *id == ask) else {
             return Ok(());
@@ -457,10 +510,13 @@ impl FileWriter {
     ) -> Result<(), GfsError> {
         if let Some(handle) = finished {
             // The predecessor is recorded: nothing more is to be done for it.
-            self.chunks.pop_front_if(|chunk| chunk.handle() == handle);
+            let left = self.chunks.pop_front_if(|chunk| chunk.handle() == handle);
+            if let Some(left) = left.filter(|left| left.was_written() && !left.is_on_disk()) {
+                self.flusher.leave(left.start(), left.start() + u64::from(left.end()));
+            }
         }
         if !self.chunks.iter().any(|chunk| chunk.index() == index) {
-            self.chunks.push_back(ChunkWriter::new(index, self.next_chunk.1, 0));
+            self.chunks.push_back(ChunkWriter::new(Manner::InOrder, index, self.next_chunk.1, 0));
             self.next_chunk = (index + 1, self.next_chunk.1 + u64::from(config.chunk_size));
         }
         match self.chunks.iter_mut().find(|chunk| chunk.index() == index) {
@@ -528,6 +584,7 @@ impl FileWriter {
         for chunk in &mut self.chunks {
             chunk.let_go(effects);
         }
+        self.flusher.let_go(effects);
         self.chunks.clear();
         self.slices = 0;
     }
@@ -561,8 +618,8 @@ impl FileWriter {
     fn refuse(&mut self, event: Event, effects: &mut Vec<Effect>) {
         match (event, &self.failed) {
             (
-                Event::Flush { token }
-                | Event::Sync { token }
+                Event::Flush { token, .. }
+                | Event::Sync { token, .. }
                 | Event::Close { token }
                 | Event::Abandon { token },
                 Some(error),

@@ -1,6 +1,6 @@
 //! When a chunk cannot go on: silence, refusals, nonsense, and the way to another version.
 
-use super::{ChunkWriter, Link, Probe, Watch};
+use super::{ChunkWriter, Link, Manner, Probe, Watch};
 use crate::writer::failure::{self, Remedy};
 use crate::writer::{Answer, AskId, Config, Effect, Question, Step};
 use gfs_proto::v1 as pb;
@@ -24,8 +24,18 @@ impl ChunkWriter {
         if step.now.since(since) < self.patience(watch, step.config) {
             return;
         }
-        let primary = self.location.as_ref().map_or(0, |location| location.primary);
+        let primary = self.primary();
+        // A disk may take longer than anything else, as long as its server lives.
+        let flushes = matches!(&self.link, Link::Open(stream)
+        if stream.flush.is_some_and(|flush| {
+            step.now.since(flush.since) < step.config.flush_after
+        }));
         match watch.probe {
+            Probe::Answered if flushes => {
+                if let Some(watch) = self.watch_mut() {
+                    *watch = Watch { since: Some(step.now), probe: Probe::NotAsked };
+                }
+            }
             Probe::NotAsked => {
                 let Some(location) = &self.location else { return };
                 let server = location.servers.iter().find(|s| s.server == primary).cloned();
@@ -57,7 +67,7 @@ impl ChunkWriter {
 
     /// A primary that says what cannot be is not believed; another version sorts it out.
     pub(super) fn nonsense(&mut self, what: &str, step: &mut Step<'_>) {
-        let primary = self.location.as_ref().map_or(0, |location| location.primary);
+        let primary = self.primary();
         step.trouble(ErrorCode::Internal, format!("s{primary} {what}"));
         self.end_stream(Remedy::Recover(None), step);
     }
@@ -68,9 +78,18 @@ impl ChunkWriter {
         step: &mut Step<'_>,
     ) -> Result<(), GfsError> {
         let error = failure::error_of(detail);
-        let primary = self.location.as_ref().map_or(0, |location| location.primary);
-        let remedy = failure::remedy(detail, primary);
+        if error.code == ErrorCode::OutcomeUnknown && self.manner != Manner::InOrder {
+            // What was never to be applied goes on behind it.
+            self.fail_doubtful();
+            self.end_stream(Remedy::Reopen, step);
+            return Ok(());
+        }
+        let remedy = failure::remedy(detail, self.primary());
         if remedy == Remedy::GiveUp {
+            if self.fails_alone() {
+                self.fail_all(&error, step);
+                return Ok(());
+            }
             return Err(error);
         }
         step.trouble = Some(error);
@@ -81,7 +100,7 @@ impl ChunkWriter {
     /// A stream that stood may have broken alone: it is opened again, once. If that fails too, the
     /// primary is out of reach.
     pub(super) fn broken(&mut self, step: &mut Step<'_>) {
-        let primary = self.location.as_ref().map_or(0, |location| location.primary);
+        let primary = self.primary();
         step.trouble(ErrorCode::Unavailable, format!("the stream to s{primary} broke"));
         if matches!(self.link, Link::Open(_)) && !self.reopened {
             self.reopened = true;
@@ -114,6 +133,13 @@ impl ChunkWriter {
     }
 
     pub(super) fn recover(&mut self, step: &mut Step<'_>) {
+        if self.manner == Manner::Overwrite {
+            // It holds no right to the file: the master looks for itself who is out of reach.
+            let (inode, offset) = (step.inode, self.start);
+            let lease = pb::LeaseRequest { inode, offset, ..Default::default() };
+            self.link = Link::Recovering(step.ask(Question::Lease(lease)));
+            return;
+        }
         let recover = pb::RecoverRequest {
             header: None,
             inode: step.inode,
@@ -128,11 +154,12 @@ impl ChunkWriter {
     /// The master says that the chunk is at another version than it was finished or synced at.
     pub(in crate::writer) fn outdated(&mut self, step: &mut Step<'_>) {
         self.finished = false;
+        self.ended = None;
         self.end_stream(Remedy::Recover(None), step);
     }
 
-    /// The answer to Recover.
-    pub(in crate::writer) fn recovered(
+    /// The answer to Recover or Lease.
+    pub(super) fn recovered(
         &mut self,
         result: Result<Answer, pb::ErrorDetail>,
         step: &mut Step<'_>,
@@ -140,16 +167,31 @@ impl ChunkWriter {
         match result {
             Ok(Answer::Chunk(location)) => {
                 let (sealed, length) = (location.sealed, location.length);
-                self.locate(step.config, *location)?;
-                if sealed { self.sealed_at(length, step) } else { Ok(()) }
+                if let Err(error) = self.locate(step.config, *location) {
+                    if self.fails_alone() {
+                        self.fail_all(&error, step);
+                        return Ok(());
+                    }
+                    return Err(error);
+                }
+                match self.manner {
+                    Manner::InOrder if sealed => self.sealed_at(length, step)?,
+                    Manner::Append if sealed => self.is_sealed_for_appender(step),
+                    _ => {}
+                }
+                Ok(())
             }
-            Ok(Answer::Attributes(_)) => Err(GfsError::new(
+            Ok(Answer::Attributes(_) | Answer::Outcomes(_)) => Err(GfsError::new(
                 ErrorCode::Internal,
                 "the master answered Recover without a location",
             )),
             Err(detail) => {
                 let error = failure::error_of(&detail);
                 if !error.code.is_retryable() {
+                    if self.fails_alone() {
+                        self.fail_all(&error, step);
+                        return Ok(());
+                    }
                     return Err(error);
                 }
                 step.trouble = Some(error);
@@ -162,15 +204,13 @@ impl ChunkWriter {
     /// The master sealed the chunk: all its replicas have this length for good. As nobody else
     /// wrote to it, the bytes below it are ours, whether or not their acknowledgements arrived.
     fn sealed_at(&mut self, length: u32, step: &mut Step<'_>) -> Result<(), GfsError> {
-        while self.slices.front().is_some_and(|slice| slice.offset + slice.length <= length) {
-            if let Some(slice) = self.slices.pop_front() {
-                self.acknowledged = slice.offset + slice.length;
-                self.sequence = self.sequence.map(|sequence| sequence + 1);
-                step.effects.push(Effect::Release { slice: slice.id });
-                self.moved(step);
-            }
+        let fits = |slice: &&super::Mutation| slice.offset + slice.length <= length;
+        let count = self.mutations.iter().take_while(fits).count() as u64;
+        if count > 0 {
+            self.applied(count, length, &[]);
+            self.moved(step);
         }
-        if self.acknowledged != length || !self.slices.is_empty() {
+        if self.acknowledged != length || !self.mutations.is_empty() {
             return Err(GfsError::new(
                 ErrorCode::Sealed,
                 format!(

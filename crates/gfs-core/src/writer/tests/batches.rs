@@ -93,7 +93,7 @@ fn a_flush_commits_everything() {
     it.open();
     it.data(2);
     assert_eq!(it.committed(), [1]);
-    it.step(Event::Flush { token: Token(1) });
+    it.step(Event::Flush { token: Token(1), disk: false });
     assert_eq!(it.committed(), [3]);
     it.data(1);
     assert_eq!(it.committed(), [4], "as long as it waits");

@@ -31,6 +31,8 @@ struct Chunk {
     confirmed_sequence: u64,
     /// Applied at the primary only.
     applied: Vec<Vec<u8>>,
+    /// Bytes that every replica has fsynced.
+    on_disk: usize,
 }
 
 impl Chunk {
@@ -54,6 +56,7 @@ enum Up {
     Open,
     Slice(pb::Slice, Vec<u8>),
     Commit(u64),
+    Flush(u64),
     Finish,
 }
 
@@ -65,6 +68,7 @@ struct Stream {
     down: VecDeque<StreamEvent>,
     held: BTreeMap<u64, (u32, Vec<u8>)>,
     committed: u64,
+    flushing: Option<u64>,
     finishing: bool,
     acknowledged: u64,
     opened: bool,
@@ -148,6 +152,7 @@ impl Cluster {
             confirmed: Vec::new(),
             confirmed_sequence: 0,
             applied: Vec::new(),
+            on_disk: 0,
         });
         handle
     }
@@ -182,6 +187,16 @@ impl Cluster {
         file
     }
 
+    /// Whether every byte from one position of the file to another is fsynced everywhere.
+    pub(super) fn is_on_disk(&self, from: u64, to: u64) -> bool {
+        let size = u64::from(self.chunk_size);
+        self.chunks.iter().all(|chunk| {
+            let start = u64::from(chunk.index) * size;
+            let end = to.min(start + size);
+            from.max(start) >= end || start + chunk.on_disk as u64 >= end
+        })
+    }
+
     fn confirmed_through(&self, position: u64) -> bool {
         let size = u64::from(self.chunk_size);
         self.chunks.iter().any(|chunk| {
@@ -210,6 +225,7 @@ impl Cluster {
                             down: VecDeque::new(),
                             held: BTreeMap::new(),
                             committed: 0,
+                            flushing: None,
                             finishing: false,
                             acknowledged: 0,
                             opened: false,
@@ -218,7 +234,8 @@ impl Cluster {
                     );
                     assert!(self.streams.len() <= 8, "streams pile up");
                 }
-                Effect::Send { stream, slice, head } => {
+                Effect::Send { stream, slice, from, head } => {
+                    assert_eq!(from, 0, "slices go whole");
                     let (_, bytes) = self.payload.get(&slice).expect("sent a released slice");
                     assert_eq!(head.length as usize, bytes.len());
                     let bytes = bytes.clone();
@@ -239,6 +256,14 @@ impl Cluster {
                     if let Some(stream) = self.streams.get_mut(&stream) {
                         stream.up.push_back(Up::Commit(through));
                     }
+                }
+                Effect::SendFlush { stream, token } => {
+                    if let Some(stream) = self.streams.get_mut(&stream) {
+                        stream.up.push_back(Up::Flush(token));
+                    }
+                }
+                Effect::Outcomes { .. } | Effect::Settled { .. } => {
+                    panic!("a sole writer need not ask")
                 }
                 Effect::SendFinish { stream } => {
                     if let Some(stream) = self.streams.get_mut(&stream) {
@@ -333,6 +358,11 @@ impl Cluster {
                 stream.committed = stream.committed.max(through);
                 return true;
             }
+            Some(Up::Flush(token)) => {
+                assert!(stream.flushing.is_none(), "a second flush beside the first");
+                stream.flushing = Some(token);
+                return true;
+            }
             Some(Up::Finish) => {
                 stream.finishing = true;
                 return true;
@@ -366,6 +396,13 @@ impl Cluster {
                 length,
                 ..Default::default()
             }));
+            return true;
+        }
+        if through >= stream.committed
+            && let Some(token) = stream.flushing.take()
+        {
+            chunk.on_disk = chunk.confirmed.len();
+            stream.down.push_back(StreamEvent::Flushed(pb::Flushed { token }));
             return true;
         }
         if stream.finishing && stream.held.is_empty() {
@@ -433,6 +470,17 @@ impl Cluster {
                     self.change_version(recover.handle, &recover.unreachable, true);
                 }
                 Ok(Answer::Chunk(Box::new(self.locate(recover.handle))))
+            }
+            Question::Lease(lease) => {
+                let size = u64::from(self.chunk_size);
+                let index = (lease.offset / size) as u32;
+                let chunk = self.chunks.iter().find(|chunk| chunk.extent && chunk.index == index);
+                let chunk = chunk.expect("a lease of what was written");
+                let (handle, primary) = (chunk.handle, chunk.primary);
+                if primary == 0 || self.dice.roll(2) == 0 {
+                    self.change_version(handle, &[], true);
+                }
+                Ok(Answer::Chunk(Box::new(self.locate(handle))))
             }
             Question::Sync(sync) => {
                 let last = sync.last.expect("a sync says of what");

@@ -2,6 +2,8 @@
 
 mod batches;
 mod cluster;
+mod overwriting;
+mod shared;
 
 use super::*;
 use crate::mistakes::Mistakes;
@@ -34,9 +36,11 @@ struct Run {
     next_slice: u64,
     next_token: u64,
     /// Where the data handed in ended when each wish was made.
-    marks: BTreeMap<Token, u64>,
+    marks: BTreeMap<Token, (u64, bool)>,
     handed: u64,
     began_at: u64,
+    /// The whole file is to be on disk.
+    disk: bool,
 }
 
 impl Run {
@@ -59,6 +63,7 @@ impl Run {
             marks: BTreeMap::new(),
             handed: began_at,
             began_at,
+            disk: config.disk,
         }
     }
 
@@ -72,8 +77,11 @@ impl Run {
         assert!(kept as u64 <= limit, "more than the window is kept");
         assert!(self.writer.acknowledged() <= self.handed);
         for (token, result) in std::mem::take(&mut self.cluster.done) {
-            let mark = self.marks.remove(&token).expect("a token is answered once");
+            let (mark, disk) = self.marks.remove(&token).expect("a token is answered once");
             if result.is_ok() && !self.cluster.abandoned {
+                let began_at = if self.handed > self.began_at { self.began_at } else { mark };
+                let on_disk = self.cluster.is_on_disk(began_at, mark);
+                assert!(on_disk || !(disk || self.disk), "done before all was on disk");
                 let stored = self.cluster.stored();
                 assert!(stored.len() as u64 >= mark, "done before all was stored");
                 assert!(stored.iter().zip(0..).all(|(b, at)| *b == byte(at)), "other bytes stored");
@@ -84,9 +92,13 @@ impl Run {
     }
 
     fn token(&mut self) -> Token {
+        self.token_of(false)
+    }
+
+    fn token_of(&mut self, disk: bool) -> Token {
         let token = Token(self.next_token);
         self.next_token += 1;
-        self.marks.insert(token, self.handed);
+        self.marks.insert(token, (self.handed, disk));
         token
     }
 
@@ -135,12 +147,14 @@ impl Run {
         while self.handed < goal {
             match self.cluster.dice.roll(12) {
                 0 => {
-                    let token = self.token();
-                    self.step(Event::Flush { token });
+                    let disk = self.cluster.dice.roll(4) == 0;
+                    let token = self.token_of(disk);
+                    self.step(Event::Flush { token, disk });
                 }
                 1 if self.cluster.dice.roll(4) == 0 => {
-                    let token = self.token();
-                    self.step(Event::Sync { token });
+                    let disk = self.cluster.dice.roll(2) == 0;
+                    let token = self.token_of(disk);
+                    self.step(Event::Sync { token, disk });
                 }
                 2..5 => self.hand_in(),
                 _ => self.world(),
@@ -179,9 +193,10 @@ proptest! {
 
     #[test]
     fn what_is_written_is_stored_whatever_fails(
-        seed: u64, faults in 0u32..60, length in 0u64..1_200_000,
+        seed: u64, faults in 0u32..60, length in 0u64..1_200_000, disk: bool,
     ) {
-        Run::new(seed, faults, config(Mistakes::default())).write_and_close(length);
+        let config = Config { disk, ..config(Mistakes::default()) };
+        Run::new(seed, faults, config).write_and_close(length);
     }
 
     /// When a whole cluster is gone the writer fails in bounded time with an error that says why.
@@ -210,14 +225,14 @@ proptest! {
         let mut run = Run::new(seed, 0, config(Mistakes::default()));
         run.hand_in();
         let token = run.token();
-        run.step(Event::Flush { token });
+        run.step(Event::Flush { token, disk: false });
         run.settle();
         run.hand_in();
         let primary = run.cluster.primary_of_last();
         run.cluster.dead = vec![primary];
         let since = run.cluster.now;
         let token = run.token();
-        run.step(Event::Flush { token });
+        run.step(Event::Flush { token, disk: false });
         run.settle();
         prop_assert!(run.writer.failure().is_none());
         prop_assert!(run.cluster.now.since(since) <= Millis(2_000));
@@ -231,7 +246,7 @@ proptest! {
             run.world();
         }
         let flush = run.token();
-        run.step(Event::Flush { token: flush });
+        run.step(Event::Flush { token: flush, disk: false });
         run.cluster.abandoned = true;
         let token = run.token();
         run.step(Event::Abandon { token });

@@ -15,7 +15,7 @@ pub async fn hello(endpoint: &str) -> Result<String, Box<dyn Error>> {
     file.write_all(b"Hello, world").await?;
     file.close().await?;
 
-    let mut file = client.open_append("/hello/world.txt").await?;
+    let mut file = client.open_write("/hello/world.txt").await?;
     file.write_all(b", and all who read").await?;
     file.close().await?;
 

@@ -1,9 +1,10 @@
 //! The namespace: everything but the bytes.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::{Stream, TryStreamExt as _, stream};
+use gfs_process::Random;
 use gfs_proto::v1 as pb;
 use gfs_proto::v1::rpc::admin_client::AdminClient;
 use gfs_proto::v1::rpc::metadata_client::MetadataClient;
@@ -24,7 +25,9 @@ pub struct Client {
 }
 
 pub(crate) struct Inner {
-    pub(crate) masters: Masters,
+    pub(crate) masters: Arc<Masters>,
+    /// Where ids come from.
+    random: Mutex<Random>,
     pub(crate) dialer: Dialer,
     pub(crate) options: ClientOptions,
     pub(crate) geometry: Geometry,
@@ -34,6 +37,15 @@ pub(crate) struct Inner {
 impl std::fmt::Debug for Client {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Client").field("cluster", &self.inner.masters.cluster()).finish()
+    }
+}
+
+impl Inner {
+    /// The masters for one more client: who appends or overwrites does so under an id of its own,
+    /// so that several in one process do not take each other's numbers.
+    pub(crate) fn another_client(&self) -> Arc<Masters> {
+        let id = self.random.lock().unwrap_or_else(PoisonError::into_inner).next_u64().max(1);
+        Arc::new(self.masters.for_another(id))
     }
 }
 
@@ -133,7 +145,14 @@ impl Client {
         masters.learn(answer.master_addresses);
         let buffers = Arc::new(Buffers::default());
         Ok(Self {
-            inner: Arc::new(Inner { masters, dialer, options, geometry, buffers }),
+            inner: Arc::new(Inner {
+                masters: Arc::new(masters),
+                random: Mutex::new(random),
+                dialer,
+                options,
+                geometry,
+                buffers,
+            }),
             deadline,
         })
     }
@@ -165,12 +184,27 @@ impl Client {
     pub async fn stat(&self, path: &str) -> Result<pb::Attributes> {
         let response = self.stat_response(path).await?;
         let mut attributes = required(response.attributes, "stat", path)?;
-        if let Some(last) = response.last.filter(|_| attributes.open_for_write)
+        attributes.length = self.true_length(&attributes, response.last).await;
+        Ok(attributes)
+    }
+
+    /// Length of a file of which somebody may be writing the last chunk.
+    async fn true_length(&self, file: &pb::Attributes, last: Option<pb::ChunkLocation>) -> u64 {
+        if let Some(last) = last.filter(|_| file.open_for_write)
             && let Some(length) = self.inner.confirmed_length(&last).await
         {
-            attributes.length = attributes.length.max(last.start + u64::from(length));
+            return file.length.max(last.start + u64::from(length));
         }
-        Ok(attributes)
+        file.length
+    }
+
+    /// Length of an open file.
+    pub(crate) async fn length_of(&self, inode: u64) -> Result<u64, pb::ErrorDetail> {
+        let header = Some(self.inner.masters.header());
+        let request = pb::StatRequest { header, path: String::new(), inode };
+        let response = ask!(self, MetadataClient, stat, request).await?;
+        let file = response.attributes.unwrap_or_default();
+        Ok(self.true_length(&file, response.last).await)
     }
 
     pub(crate) async fn stat_response(&self, path: &str) -> Result<pb::StatResponse> {

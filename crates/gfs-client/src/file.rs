@@ -6,6 +6,7 @@ use std::io::{self, SeekFrom};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use gfs_proto::v1 as pb;
@@ -14,12 +15,17 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncSeek, AsyncWrite, AsyncWriteE
 
 use crate::client::Client;
 use crate::error::{Error, Result};
+use crate::options::Durability;
 use crate::read::{Locations, Reading, join};
 use crate::sink::Sink;
 use crate::write::{Command, Writer};
 
+/// Pauses of who waits for a file to grow: doubling, up to the longest.
+const FOLLOW_MIN: Duration = Duration::from_millis(50);
+const FOLLOW_MAX: Duration = Duration::from_millis(500);
+
 /// An open file: from [`Client::open`] to be read, from [`Client::create`] or
-/// [`Client::open_append`] to be written at its end.
+/// [`Client::open_write`] to be written at its end.
 ///
 /// It is [`AsyncRead`], [`AsyncWrite`] and [`AsyncSeek`]; what fits the other way of opening gives
 /// an error of the kind [`Unsupported`](io::ErrorKind::Unsupported), as does a write elsewhere than
@@ -29,7 +35,8 @@ use crate::write::{Command, Writer};
 /// servers at once, up to [`ClientOptions::write_window`](crate::ClientOptions::write_window) ahead
 /// of their acknowledgement. After a flush, [`sync`](Self::sync) or [`close`](Self::close) all of it is on
 /// every replica, on at least two servers (one where the goal is one): it survives the death of any
-/// process, not yet the loss of power of all of them at once. `sync` and `close` also record the
+/// process, not yet the loss of power of all of them at once, unless the file or the call
+/// ([`sync_with`](Self::sync_with)) is of [`Durability::Disk`]. `sync` and `close` also record the
 /// length at the master.
 ///
 /// **Dropping** a file that is being written does nothing: what is acknowledged stays, what is not
@@ -141,6 +148,38 @@ impl File {
         poll_fn(|cx| self.poll_piece(cx)).await
     }
 
+    /// The next bytes, as [`next_piece`](Self::next_piece), of a file that grows: at its end, waits
+    /// until there are more. What comes is acknowledged: on every replica.
+    ///
+    /// ```no_run
+    /// # async fn example(client: gfs_client::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// use tokio::io::AsyncWriteExt as _;
+    ///
+    /// let mut log = client.open("/logs/today").await?;
+    /// let mut out = tokio::io::stdout();
+    /// loop {
+    ///     out.write_all(&log.next_piece_or_wait().await?).await?;
+    ///     out.flush().await?;
+    /// }
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`read_at`](Self::read_at); `NOT_FOUND` when the file was removed for good.
+    pub async fn next_piece_or_wait(&mut self) -> Result<Bytes> {
+        let mut pause = FOLLOW_MIN;
+        loop {
+            if let Some(piece) = self.next_piece().await? {
+                return Ok(piece);
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(FOLLOW_MAX);
+            if let Mode::Read { locations, .. } = &self.mode {
+                locations.forget_end();
+            }
+        }
+    }
+
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>>> {
         let (client, position) = (&self.client, self.position);
         let Mode::Read { locations, reading, pieces } = &mut self.mode else {
@@ -228,10 +267,21 @@ impl File {
     /// [`ClientOptions::deadline`](crate::ClientOptions::deadline) without progress, for one. What
     /// was acknowledged before stays.
     pub async fn sync(&mut self) -> Result<&pb::Attributes> {
+        self.sync_with(Durability::Default).await
+    }
+
+    /// [`sync`](Self::sync), with a level of its own: with [`Durability::Disk`], all that was
+    /// written through this file is fsynced on every replica.
+    ///
+    /// # Errors
+    /// The same.
+    pub async fn sync_with(&mut self, durability: Durability) -> Result<&pb::Attributes> {
         let Mode::Write(sink) = &mut self.mode else {
             return Err(self.unsupported("sync", "it is open for reading"));
         };
-        match sink.ask(Command::Sync).await {
+        let disk = durability == Durability::Disk;
+        let question = if disk { Command::SyncToDisk } else { Command::Sync };
+        match sink.ask(question).await {
             Ok(attributes) => {
                 if let Some(attributes) = attributes {
                     self.attributes = *attributes;
@@ -253,6 +303,18 @@ impl File {
             Ok(attributes) => Ok(attributes.map_or(self.attributes, |attributes| *attributes)),
             Err(error) => Err(self.error(error, "close")),
         }
+    }
+
+    /// [`close`](Self::close), with a level of its own: with [`Durability::Disk`], all that was
+    /// written through this file is fsynced on every replica first.
+    ///
+    /// # Errors
+    /// As [`sync`](Self::sync).
+    pub async fn close_with(mut self, durability: Durability) -> Result<pb::Attributes> {
+        if durability == Durability::Disk {
+            self.sync_with(durability).await?;
+        }
+        self.close().await
     }
 
     /// Gives a file up that was just created: it is removed, as if it had never been.

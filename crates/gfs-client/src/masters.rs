@@ -60,6 +60,16 @@ impl Masters {
         }
     }
 
+    /// The same masters for another client: an id and operations of its own.
+    pub(crate) fn for_another(&self, client_id: u64) -> Self {
+        let endpoints = lock(&self.addresses).all.clone();
+        let other = Self::new(self.dialer.clone(), endpoints, client_id);
+        lock(&other.addresses).current = lock(&self.addresses).current;
+        *lock(&other.cluster) = self.cluster();
+        other.saw_epoch(self.epoch());
+        other
+    }
+
     /// The header of a call that changes nothing.
     pub(crate) fn header(&self) -> pb::RequestHeader {
         let cluster = *lock(&self.cluster);

@@ -10,6 +10,8 @@ use gfs_types::GfsPath;
 use crate::client::{Client, parsed, required};
 use crate::error::{Error, Result};
 use crate::file::File;
+use crate::masters::Masters;
+use crate::options::Durability;
 use crate::read::Locations;
 use crate::write::Writer;
 
@@ -20,6 +22,17 @@ pub struct CreateOptions {
     pub copies: u32,
     /// Makes directories on the way that are missing.
     pub parents: bool,
+    /// What its acknowledgements stand for; [`Durability::Default`]: as the directory says. With
+    /// [`Durability::Disk`], everything that is flushed, synced, closed or appended is on disk.
+    pub durability: Durability,
+}
+
+/// What a file is opened for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Right {
+    Read,
+    Write,
+    Append,
 }
 
 impl Client {
@@ -74,7 +87,7 @@ impl Client {
         required(response.attributes, "create", path.as_str())
     }
 
-    async fn make(
+    pub(crate) async fn make(
         &self,
         path: &GfsPath,
         options: CreateOptions,
@@ -90,6 +103,7 @@ impl Client {
             goal,
             parents: options.parents,
             empty,
+            durability: options.durability.proto().into(),
             place: Some(inner.options.place.clone()),
             ..pb::CreateRequest::default()
         };
@@ -121,20 +135,24 @@ impl Client {
     /// `NOT_FOUND`, `IS_A_DIRECTORY`.
     pub async fn open(&self, path: &str) -> Result<File> {
         let path = parsed(path, "open")?;
-        let response = self.ask_open(&path, false).await?;
+        let masters = &self.inner.masters;
+        let response = self.ask_open(masters, &path, Right::Read, "open").await?;
         let attributes = required(response.attributes, "open", path.as_str())?;
         let locations = Locations::new(self.clone(), &attributes, response.chunks);
         Ok(File::reading(self.clone(), path, attributes, Arc::new(locations)))
     }
 
-    /// Opens a file to write at its end. One client at a time may.
+    /// Opens a file to write at its end. One client at a time may, and nobody who
+    /// [appends](Self::open_append).
     ///
     /// # Errors
-    /// `NOT_FOUND`, `IS_A_DIRECTORY`, `BUSY` while another client writes.
-    pub async fn open_append(&self, path: &str) -> Result<File> {
-        let path = parsed(path, "open for appending")?;
-        let response = self.ask_open(&path, true).await?;
-        let attributes = required(response.attributes, "open for appending", path.as_str())?;
+    /// `NOT_FOUND`, `IS_A_DIRECTORY`, `BUSY` while another client writes or appends.
+    pub async fn open_write(&self, path: &str) -> Result<File> {
+        const OPERATION: &str = "open for writing";
+        let path = parsed(path, OPERATION)?;
+        let masters = &self.inner.masters;
+        let response = self.ask_open(masters, &path, Right::Write, OPERATION).await?;
+        let attributes = required(response.attributes, OPERATION, path.as_str())?;
         let last = response.last;
         let start = Start {
             inode: attributes.inode,
@@ -149,36 +167,43 @@ impl Client {
         self.writing(path, attributes, start)
     }
 
-    async fn ask_open(&self, path: &GfsPath, write: bool) -> Result<pb::OpenResponse> {
-        let inner = &self.inner;
-        let mutation = write.then(|| inner.masters.mutation());
+    /// Asks to open a file, as this client of the masters.
+    pub(crate) async fn ask_open(
+        &self,
+        masters: &Masters,
+        path: &GfsPath,
+        right: Right,
+        operation: &'static str,
+    ) -> Result<pb::OpenResponse> {
+        let mutation = (right != Right::Read).then(|| masters.mutation());
         let header = match &mutation {
             Some(mutation) => mutation.header.clone(),
-            None => inner.masters.header(),
+            None => masters.header(),
         };
         let request = pb::OpenRequest {
             header: Some(header),
             path: path.to_string(),
-            write,
-            place: Some(inner.options.place.clone()),
+            write: right == Right::Write,
+            append: right == Right::Append,
+            place: Some(self.inner.options.place.clone()),
             ..pb::OpenRequest::default()
         };
-        let response = inner
-            .masters
+        let response = masters
             .call(self.deadline, |channel| {
                 let request = request.clone();
                 async move { MetadataClient::new(channel).open(request).await }
             })
             .await
-            .map_err(|detail| Error::of(detail, "open", path))?;
-        inner.masters.saw_epoch(response.epoch);
+            .map_err(|detail| Error::of(detail, operation, path))?;
+        self.inner.masters.saw_epoch(response.epoch);
         Ok(response)
     }
 
     fn writing(&self, path: GfsPath, attributes: pb::Attributes, start: Start) -> Result<File> {
         let end = start.length;
-        let writer =
-            Writer::start(self, start).map_err(|error| Error::from_gfs(error, "write", &path))?;
+        let disk = Durability::Default.is_disk(&attributes);
+        let writer = Writer::start(self, start, disk)
+            .map_err(|error| Error::from_gfs(error, "write", &path))?;
         Ok(File::writing(self.clone(), path, attributes, writer, end))
     }
 }

@@ -8,6 +8,38 @@ use gfs_proto::v1 as pb;
 use gfs_transport::{Config as TransportConfig, Connector, TcpConnector};
 use gfs_types::ClusterId;
 
+/// What an acknowledgement stands for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Durability {
+    /// As the file says; one that says nothing: [`Replicated`](Self::Replicated).
+    #[default]
+    Default,
+    /// On every replica, on at least two servers (one where the goal is one): survives the death of
+    /// any process, not yet the loss of power of all of them at once.
+    Replicated,
+    /// The same, and fsynced on each of them: survives the loss of power.
+    Disk,
+}
+
+impl Durability {
+    /// Whether it asks for disks, of this file.
+    pub(crate) fn is_disk(self, file: &pb::Attributes) -> bool {
+        match self {
+            Self::Default => file.durability() == pb::Durability::Disk,
+            Self::Replicated => false,
+            Self::Disk => true,
+        }
+    }
+
+    pub(crate) fn proto(self) -> pb::Durability {
+        match self {
+            Self::Default => pb::Durability::Default,
+            Self::Replicated => pb::Durability::Replicated,
+            Self::Disk => pb::Durability::Disk,
+        }
+    }
+}
+
 /// How a client is set up; [`Default`] suits most applications.
 #[derive(Clone)]
 pub struct ClientOptions {

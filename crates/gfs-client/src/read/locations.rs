@@ -105,8 +105,14 @@ impl Locations {
             open_for_write: known.grows,
             ..pb::Attributes::default()
         };
-        (now < *until && holds(chunk, position, &attributes))
+        // Somebody may have written to a hole since, and no server would say so.
+        (now < *until && !chunk.hole && holds(chunk, position, &attributes))
             .then(|| Place { chunk: Some(chunk.clone()), grows: known.grows })
+    }
+
+    /// What is known of the end of the file may be out of date: it is asked for again.
+    pub(crate) fn forget_end(&self) {
+        self.known().valid = Millis(0);
     }
 
     /// The chunk as it is now: what was known did not work.

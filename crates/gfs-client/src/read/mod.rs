@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use gfs_core::reader::Range;
-use gfs_types::{ErrorCode, GfsError};
+use gfs_types::{ErrorCode, GfsError, MAX_SLICE};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
@@ -107,8 +107,16 @@ impl Walk {
             let short = position < current.end;
             running = match next.take() {
                 Some(next) => Some(next),
-                // The chunk ended where the file ends, for now.
-                None if short => None,
+                // The chunk ended where the file ends, for now: unless it was sealed short of its
+                // size meanwhile, and another one follows.
+                None if short => {
+                    self.locations.forget_end();
+                    let place = self.locations.at(position).await?;
+                    match place.chunk.filter(|chunk| chunk.start == position) {
+                        Some(_) => self.begin(position, &mut tasks).await?,
+                        None => None,
+                    }
+                }
                 None => self.begin(position, &mut tasks).await?,
             };
         }
@@ -128,10 +136,10 @@ impl Walk {
         let place = self.locations.at(position).await?;
         let Some(location) = place.chunk else { return Ok(None) };
         if location.hole {
-            return Err(GfsError::new(
-                ErrorCode::Unsupported,
-                "the file has a hole, which this client cannot read; use a newer one",
-            ));
+            let end = (location.start + u64::from(location.length)).min(self.end);
+            let (out, messages) = mpsc::channel(AHEAD);
+            tasks.spawn(zeros(end.saturating_sub(position), out));
+            return Ok(Some(Running { messages, end, certain: true }));
         }
         let known_end = location.start + u64::from(location.length);
         let chunk_size = u64::from(self.client.inner.geometry.chunk_size());
@@ -153,6 +161,18 @@ impl Walk {
             out,
         ));
         Ok(Some(Running { messages, end, certain }))
+    }
+}
+
+/// Delivers so many bytes of a hole.
+async fn zeros(mut left: u64, out: mpsc::Sender<Delivery>) {
+    let piece = Bytes::from(vec![0; left.min(u64::from(MAX_SLICE)) as usize]);
+    while left > 0 {
+        let length = left.min(piece.len() as u64);
+        if out.send(Ok(vec![piece.slice(..length as usize)])).await.is_err() {
+            return;
+        }
+        left -= length;
     }
 }
 

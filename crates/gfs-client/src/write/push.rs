@@ -99,11 +99,12 @@ async fn receive(
             Some(Body::Acknowledged(acknowledged)) => StreamEvent::Acknowledged(acknowledged),
             Some(Body::Resend(resend)) => StreamEvent::Resend(resend),
             Some(Body::Finished(finished)) => StreamEvent::Finished(finished),
+            Some(Body::Flushed(flushed)) => StreamEvent::Flushed(flushed),
             Some(Body::Failed(failed)) => {
                 return StreamEvent::Failed(failed.error.unwrap_or_default());
             }
             // Matters among servers only.
-            Some(Body::Held(_) | Body::Applied(_) | Body::Flushed(_)) => continue,
+            Some(Body::Held(_) | Body::Applied(_)) => continue,
             None => return StreamEvent::Broken,
         };
         if events.send(Event::Stream { stream, event }).await.is_err() {

@@ -123,7 +123,7 @@ async fn positions_and_wrong_ways_of_use() {
         ("/file/below", ErrorCode::NotADirectory),
     ] {
         assert_eq!(client.open(path).await.unwrap_err().code(), expected, "open {path}");
-        let error = client.open_append(path).await.unwrap_err();
+        let error = client.open_write(path).await.unwrap_err();
         assert_eq!(error.code(), expected, "open {path} to append");
     }
     assert_eq!(client.create("/file").await.unwrap_err().code(), ErrorCode::AlreadyExists);

@@ -15,7 +15,7 @@ async fn appending_goes_on_where_it_ended() {
     let mut length = 0;
     let chunk = CHUNK as u64;
     for more in [1, 100_000, 0, chunk - 100_001, 5, 2 * chunk, 70_000] {
-        let mut file = client.open_append("/file").await.unwrap();
+        let mut file = client.open_write("/file").await.unwrap();
         assert_eq!(file.len(), length);
         file.write_all(&text(3, length, length + more)).await.unwrap();
         length += more;
@@ -58,7 +58,7 @@ async fn one_writes_at_a_time_and_may_give_up() {
     let other = connect(&setup.cluster, Duration::from_secs(2)).await;
     let mut file = client.create("/file").await.unwrap();
     file.write_all(&text(5, 0, 3 * CHUNK as u64)).await.unwrap();
-    assert_eq!(other.open_append("/file").await.unwrap_err().code(), ErrorCode::Busy);
+    assert_eq!(other.open_write("/file").await.unwrap_err().code(), ErrorCode::Busy);
     file.abandon().await.unwrap();
     assert!(!client.exists("/file").await.unwrap());
 
@@ -67,7 +67,7 @@ async fn one_writes_at_a_time_and_may_give_up() {
     file.write_all(&text(5, 0, 100_000)).await.unwrap();
     file.flush().await.unwrap();
     drop(file);
-    let mut file = client.open_append("/file").await.unwrap();
+    let mut file = client.open_write("/file").await.unwrap();
     assert_eq!(file.len(), 100_000);
     file.write_all(&text(5, 100_000, 200_000)).await.unwrap();
     file.close().await.unwrap();

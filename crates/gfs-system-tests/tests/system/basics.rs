@@ -132,7 +132,7 @@ async fn a_file_is_appended_to_after_it_was_closed() -> anyhow::Result<()> {
         bench.client.create("/log").await?.close().await?;
         let mut length = 0;
         for piece in [1, 70_000, 1 << 20, 5, (1 << 20) - 70_006, 3] {
-            let mut file = bench.client.open_append("/log").await?;
+            let mut file = bench.client.open_write("/log").await?;
             assert_eq!(file.len(), length, "an append begins at the end");
             file.write_bytes(content.bytes(length, piece)).await?;
             file.close().await?;
@@ -142,12 +142,12 @@ async fn a_file_is_appended_to_after_it_was_closed() -> anyhow::Result<()> {
         bench.check_file("/log", content, length).await?;
         bench.check_replicas("/log", content, length, 3).await?;
 
-        let first = bench.client.open_append("/log").await?;
+        let first = bench.client.open_write("/log").await?;
         let other = bench.another_client(Duration::from_secs(1)).await?;
-        let refused = other.open_append("/log").await.expect_err("one writer at a time");
+        let refused = other.open_write("/log").await.expect_err("one writer at a time");
         assert_eq!(refused.code(), ErrorCode::Busy, "{refused}");
         first.close().await?;
-        other.open_append("/log").await?.close().await?;
+        other.open_write("/log").await?.close().await?;
         Ok(())
     })
     .await

@@ -42,7 +42,7 @@ async fn a_master_restarted_between_any_two_calls_changes_nothing() -> anyhow::R
         new_master(&bench)?;
         assert_eq!(client.stat("/d/g").await?.inode, inode);
         assert!(!client.exists("/d/f").await?);
-        let mut file = client.open_append("/d/g").await?;
+        let mut file = client.open_write("/d/g").await?;
         new_master(&bench)?;
         file.write_bytes(content.bytes(2 * half as u64, 10)).await?;
         file.close().await?;

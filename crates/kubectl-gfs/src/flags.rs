@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::size;
+
 /// Files and health of a GFS cluster
 ///
 /// Works as a kubectl plugin (`kubectl gfs`) and by itself. Paths in the cluster are absolute:
@@ -73,6 +75,12 @@ pub(crate) enum Verb {
     Get(Get),
     /// Write a file to the standard output
     Cat(Cat),
+    /// Write the end of a file to the standard output, and what is added to it
+    Tail(Tail),
+    /// Append records to a file, beside others who do
+    Append(Append),
+    /// Cut a file, or extend it by zeros that take no space
+    Truncate(Truncate),
     /// Rename a file or directory, or move it into another directory
     Mv(Mv),
     /// Remove files or directories: into the trash, from which they can be restored for a while
@@ -142,6 +150,9 @@ pub(crate) struct Put {
     /// Files stored at a time
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=256))]
     pub(crate) parallel: u16,
+    /// What the end of a put stands for, also of what is written to the file later
+    #[arg(long, value_enum, default_value_t = Level::Default)]
+    pub(crate) durability: Level,
     /// Local files or directories; - is the standard input
     #[arg(required = true)]
     pub(crate) sources: Vec<PathBuf>,
@@ -174,7 +185,89 @@ pub(crate) struct Get {
 }
 
 #[derive(Args)]
+#[command(after_help = "Examples:
+  kubectl gfs append /logs/today report.txt
+  ./worker | kubectl gfs append --lines /logs/today
+
+Each record lies in the file once, whole and in one piece, however many append at the same time, and
+whatever fails meanwhile; records of one append are in its order, those of others may lie between.
+Without --lines the input is cut into records of --record bytes. A record has at most a quarter of a
+chunk (16M, unless the cluster was made with other chunks).")]
+pub(crate) struct Append {
+    /// Each line is a record, with its end
+    #[arg(short, long)]
+    pub(crate) lines: bool,
+    /// Bytes of a record, as 64K or 1M
+    #[arg(long, value_name = "SIZE", default_value = "1M", value_parser = size::parse, conflicts_with = "lines")]
+    pub(crate) record: u64,
+    /// The file must exist; otherwise it is made
+    #[arg(long)]
+    pub(crate) no_create: bool,
+    /// Make missing directories
+    #[arg(short, long)]
+    pub(crate) parents: bool,
+    /// What the end of an append stands for
+    #[arg(long, value_enum, default_value_t = Level::Default)]
+    pub(crate) durability: Level,
+    /// A file in the cluster
+    pub(crate) path: String,
+    /// Local files, one after another; none, or -: the standard input
+    pub(crate) sources: Vec<PathBuf>,
+}
+
+/// What an acknowledgement stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Level {
+    /// As the file or directory says.
+    Default,
+    /// On all replicas: survives the death of any process.
+    Replicated,
+    /// On the disks of all replicas: survives the loss of power.
+    Disk,
+}
+
+impl From<Level> for gfs_client::Durability {
+    fn from(level: Level) -> Self {
+        match level {
+            Level::Default => Self::Default,
+            Level::Replicated => Self::Replicated,
+            Level::Disk => Self::Disk,
+        }
+    }
+}
+
+#[derive(Args)]
+#[command(after_help = "Examples:
+  kubectl gfs truncate /logs/today 10M
+  kubectl gfs truncate /tables/new 1T
+
+What is cut off is gone, not in the trash. Refused while somebody writes or appends to the file.")]
+pub(crate) struct Truncate {
+    /// A file
+    pub(crate) path: String,
+    /// The new length in bytes, or as 64K, 10M, 1G, 2T (multiples of 1024)
+    #[arg(value_parser = size::parse)]
+    pub(crate) length: u64,
+}
+
+#[derive(Args)]
+#[command(after_help = "Example: kubectl gfs tail -f /logs/today")]
+pub(crate) struct Tail {
+    /// Go on with what is added, until interrupted
+    #[arg(short, long)]
+    pub(crate) follow: bool,
+    /// Begin so many bytes before the end, as 100, 64K or 10M
+    #[arg(short = 'c', long, value_name = "SIZE", default_value = "4K", value_parser = size::parse)]
+    pub(crate) bytes: u64,
+    /// A file
+    pub(crate) path: String,
+}
+
+#[derive(Args)]
 pub(crate) struct Cat {
+    /// At the end of the last file, go on with what is added to it, until interrupted
+    #[arg(short, long, conflicts_with = "length")]
+    pub(crate) follow: bool,
     /// First byte
     #[arg(long, default_value_t = 0)]
     pub(crate) offset: u64,

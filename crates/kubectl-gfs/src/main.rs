@@ -4,6 +4,7 @@ mod exit;
 mod flags;
 mod output;
 mod progress;
+mod size;
 mod transfer;
 mod verbs;
 

@@ -79,6 +79,11 @@ impl Progress {
         );
     }
 
+    /// The end, where the result says all.
+    pub(crate) fn clear(&self) {
+        self.bar.finish_and_clear();
+    }
+
     /// The summary at the end.
     pub(crate) fn finish(&self) {
         self.bar.finish_and_clear();

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, bail};
 use bytes::{Bytes, BytesMut};
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
-use gfs_client::{Client, File, RemoveOptions};
+use gfs_client::{Client, CreateOptions, Durability, File, RemoveOptions};
 
 use crate::progress::Progress;
 
@@ -24,14 +24,16 @@ pub(crate) async fn store(
     source: Source,
     target: &str,
     replace: bool,
+    durability: Durability,
     progress: &Progress,
 ) -> anyhow::Result<()> {
     let hidden = hidden_name(target);
-    let mut file = match client.create(&hidden).await {
+    let options = CreateOptions { durability, ..CreateOptions::default() };
+    let mut file = match client.create_with(&hidden, options).await {
         Err(error) if error.code() == gfs_types::ErrorCode::AlreadyExists => {
             // Left behind by an interrupted put of the same file.
             client.remove_with(&hidden, AT_ONCE).await?;
-            client.create(&hidden).await?
+            client.create_with(&hidden, options).await?
         }
         created => created?,
     };
@@ -197,6 +199,23 @@ pub(crate) async fn print(
         progress.moved(length);
     }
     Ok(std::io::stdout().flush()?)
+}
+
+/// Writes a file from this byte on to the standard output, and what is added to it, for ever.
+pub(crate) async fn follow(client: &Client, source: &str, offset: u64) -> anyhow::Result<()> {
+    use tokio::io::AsyncSeekExt as _;
+    let mut file = client.open(source).await?;
+    file.seek(std::io::SeekFrom::Start(offset)).await?;
+    loop {
+        let piece = file.next_piece_or_wait().await?;
+        tokio::task::spawn_blocking(move || {
+            let mut out = std::io::stdout().lock();
+            out.write_all(&piece)?;
+            out.flush()
+        })
+        .await
+        .context("the writing thread failed")??;
+    }
 }
 
 /// Runs one task per item, `parallel` at a time; ends with the first error.

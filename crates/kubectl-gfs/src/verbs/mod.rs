@@ -1,5 +1,6 @@
 //! One file a kind of verb.
 
+mod append;
 mod cluster;
 mod names;
 mod transfers;
@@ -27,6 +28,11 @@ pub(crate) async fn run(flags: Flags) -> anyhow::Result<u8> {
         Verb::Put(verb) => transfers::put(&client, verb, quiet).await?,
         Verb::Get(verb) => transfers::get(&client, verb, quiet).await?,
         Verb::Cat(verb) => transfers::cat(&client, &verb).await?,
+        Verb::Tail(verb) => transfers::tail(&client, &verb).await?,
+        Verb::Append(verb) => append::append(&client, verb, format, quiet).await?,
+        Verb::Truncate(verb) => {
+            client.truncate(&verb.path, verb.length).await?;
+        }
         Verb::Locate(verb) => cluster::locate(&client, &verb, format).await?,
         Verb::Status => cluster::status(&client, format).await?,
         Verb::Fsck(verb) => return cluster::fsck(&client, &verb, format).await,

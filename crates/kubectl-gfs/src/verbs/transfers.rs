@@ -1,4 +1,4 @@
-//! put, get, cat.
+//! put, get, cat, tail.
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use gfs_client::proto::FileType;
 use gfs_types::ErrorCode;
 
 use super::names::{inside_directory, join};
-use crate::flags::{Cat, Get, Put};
+use crate::flags::{Cat, Get, Put, Tail};
 use crate::progress::Progress;
 use crate::transfer::{self, Source};
 
@@ -47,8 +47,9 @@ pub(crate) async fn put(client: &Client, verb: Put, quiet: bool) -> anyhow::Resu
         }
     }
     let progress = &progress;
+    let durability = verb.durability.into();
     transfer::each(files, verb.parallel, |(source, target)| async move {
-        transfer::store(client, source, &target, verb.force, progress)
+        transfer::store(client, source, &target, verb.force, durability, progress)
             .await
             .with_context(|| format!("storing {target}"))?;
         progress.file_done(&target);
@@ -161,15 +162,34 @@ async fn get_tree(
 
 pub(crate) async fn cat(client: &Client, verb: &Cat) -> anyhow::Result<()> {
     let progress = Progress::new("read", true);
-    for path in &verb.paths {
-        let attributes = client.stat(path).await?;
-        if attributes.r#type() == FileType::Directory {
-            let code = ErrorCode::IsADirectory;
-            bail!("cannot read {path}: it is a directory ({code})");
+    for (number, path) in verb.paths.iter().enumerate() {
+        length_of(client, path).await?;
+        let last = number + 1 == verb.paths.len();
+        if verb.follow && last {
+            transfer::follow(client, path, verb.offset).await?;
+        } else {
+            transfer::print(client, path, verb.offset, verb.length, &progress).await?;
         }
-        transfer::print(client, path, verb.offset, verb.length, &progress).await?;
     }
     Ok(())
+}
+
+pub(crate) async fn tail(client: &Client, verb: &Tail) -> anyhow::Result<()> {
+    let from = length_of(client, &verb.path).await?.saturating_sub(verb.bytes);
+    if verb.follow {
+        return transfer::follow(client, &verb.path, from).await;
+    }
+    let progress = Progress::new("read", true);
+    transfer::print(client, &verb.path, from, Some(verb.bytes), &progress).await
+}
+
+async fn length_of(client: &Client, path: &str) -> anyhow::Result<u64> {
+    let attributes = client.stat(path).await?;
+    if attributes.r#type() == FileType::Directory {
+        let code = ErrorCode::IsADirectory;
+        bail!("cannot read {path}: it is a directory ({code})");
+    }
+    Ok(attributes.length)
 }
 
 fn utf8(name: impl AsRef<std::ffi::OsStr>) -> anyhow::Result<String> {

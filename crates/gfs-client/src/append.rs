@@ -142,13 +142,14 @@ impl Appender {
 
     /// Appends a record: returns its offset in the file when it is on every replica, on at least two
     /// servers (one where the goal is one), and on their disks if the appender or the file is of
-    /// [`Durability::Disk`]. An empty record is nothing: the offset is 0.
+    /// [`Durability::Disk`].
     ///
     /// The record is handed in when the future is first polled, and waits for its turn while too
     /// much is on its way. Dropping the future later does not take it back.
     ///
     /// # Errors
-    /// `OUT_OF_RANGE` for a record over [`max_record`](Self::max_record): nothing was sent. See
+    /// `OUT_OF_RANGE` for a record over [`max_record`](Self::max_record), `INVALID_ARGUMENT` for an
+    /// empty one: nothing was sent. See
     /// [`Appender`] for what others say of the record.
     pub async fn append(&self, record: impl Into<Bytes>) -> Result<u64> {
         self.append_with(record, self.durability).await
@@ -173,7 +174,8 @@ impl Appender {
             return Err(Error::new(ErrorCode::OutOfRange, "append to", &self.path, why));
         }
         if record.is_empty() {
-            return Ok(0);
+            let why = "a record has at least one byte";
+            return Err(Error::new(ErrorCode::InvalidArgument, "append to", &self.path, why));
         }
         let disk = durability.is_disk(&self.attributes);
         let answer = self.writer.record(record, disk).await.map_err(|e| self.error(e))?;

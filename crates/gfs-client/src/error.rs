@@ -88,6 +88,7 @@ impl Error {
             E::NoSpace => "remove something, empty the trash, or add chunkservers",
             E::Corrupt => "try again: damaged copies are repaired from good ones",
             E::DataLost => "bring back the servers that hold the other copies, or restore a backup",
+            E::OutcomeUnknown => "look whether it is there before you repeat it",
             E::Sealed => "open the file again to go on",
             _ => return None,
         })

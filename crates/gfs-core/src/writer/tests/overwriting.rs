@@ -92,7 +92,7 @@ fn failed(code: ErrorCode) -> pb::ErrorDetail {
 
 impl World {
     fn new(seed: u64, faults: u32, writers: u64, writes: u64) -> Self {
-        let config = config(Mistakes::default());
+        let config = Config { deadline: Millis(600_000), ..config(Mistakes::default()) };
         let now = Millis(1_000);
         let mut start = 0;
         let chunks = CHUNKS.map(|length| {

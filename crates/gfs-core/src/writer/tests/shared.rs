@@ -111,6 +111,7 @@ struct Client {
     payload: BTreeMap<SliceId, Vec<u8>>,
     next: u64,
     goal: u64,
+    tokens: u64,
     stored: BTreeMap<u64, u64>,
     unknown: BTreeSet<u64>,
     /// Flushes to disk that wait: how many records they cover.
@@ -134,7 +135,12 @@ fn failed(code: ErrorCode) -> pb::ErrorDetail {
 
 impl World {
     fn new(seed: u64, faults: u32, writers: u64, records: u64) -> Self {
-        let config = config(Mistakes::default());
+        // Some records go in parts. Whoever finds no room at a primary waits for others to close.
+        let config = Config {
+            max_slice: BLOCK / 4,
+            deadline: Millis(600_000),
+            ..config(Mistakes::default())
+        };
         let now = Millis(1_000);
         let client = |number: u64| {
             let start = Start { inode: 9, writer: 70 + number, length: 0, chunks: 0, last: None };
@@ -147,6 +153,7 @@ impl World {
                 payload: BTreeMap::new(),
                 next: 0,
                 goal: records,
+                tokens: 0,
                 stored: BTreeMap::new(),
                 unknown: BTreeSet::new(),
                 flushes: BTreeMap::new(),
@@ -616,7 +623,8 @@ impl World {
             return true;
         }
         if roll == 0 {
-            let token = Token(client.next * 1000 + client.flushes.len() as u64);
+            let token = Token(client.tokens);
+            client.tokens += 1;
             client.flushes.insert(token, client.next);
             self.step(at, Event::Flush { token, disk: true });
             return true;

@@ -64,11 +64,22 @@ pub(crate) async fn read(bench: &Bench, clients: &[Client], bytes: u64) -> anyho
 }
 
 /// Removes the files, and waits until their chunks are gone from the disks.
-async fn remove(bench: &Bench, clients: usize) -> anyhow::Result<()> {
+pub(crate) async fn remove(bench: &Bench, clients: usize) -> anyhow::Result<()> {
     for number in 0..clients {
-        let options = RemoveOptions { skip_trash: true, ..RemoveOptions::default() };
-        bench.client.remove_with(&format!("/bench-{number}"), options).await?;
+        remove_file(bench, &format!("/bench-{number}")).await?;
     }
+    no_chunks(bench).await
+}
+
+/// Removes a file for good.
+pub(crate) async fn remove_file(bench: &Bench, path: &str) -> anyhow::Result<()> {
+    let options = RemoveOptions { skip_trash: true, ..RemoveOptions::default() };
+    bench.client.remove_with(path, options).await?;
+    Ok(())
+}
+
+/// Waits until no chunk is on the disks.
+pub(crate) async fn no_chunks(bench: &Bench) -> anyhow::Result<()> {
     // Collection is lazy; the pages must be free again before the next round.
     let begun = Instant::now();
     while chunk_files(bench)? > 0 {
@@ -102,7 +113,7 @@ fn files_below(directory: &Path) -> anyhow::Result<usize> {
 }
 
 /// Medians of several rates.
-fn middle(rates: &[Rate]) -> Rate {
+pub(crate) fn middle(rates: &[Rate]) -> Rate {
     Rate {
         mb_per_s: median(&mut rates.iter().map(|rate| rate.mb_per_s).collect::<Vec<_>>()),
         cpu_s_per_gb: median(&mut rates.iter().map(|rate| rate.cpu_s_per_gb).collect::<Vec<_>>()),

@@ -1,10 +1,12 @@
 //! `make bench`: what GFS reaches on this machine, beside raw baselines measured by the same program
 //! in the same run.
 
+mod append;
 mod cluster;
 mod data;
 mod empty;
 mod metadata;
+mod overwrite;
 mod raw;
 mod recovery;
 mod report;
@@ -70,6 +72,10 @@ struct Flags {
 enum Part {
     /// Sequential read and write
     Data,
+    /// Records appended by many to one file
+    Append,
+    /// Small overwrites and reads at random places
+    Random,
     /// Creates, stats, memory of the master
     Metadata,
     /// Memory of the servers under load
@@ -147,7 +153,8 @@ async fn parts(flags: &Flags, directory: &Path) -> anyhow::Result<Vec<Row>> {
     let bytes = flags.size << 20;
     let warmth = if flags.cold { Warmth::Cold } else { Warmth::Warm };
     let mut rows = Vec::new();
-    if wanted(Part::Data) || wanted(Part::Metadata) || wanted(Part::Memory) {
+    let together = [Part::Data, Part::Append, Part::Random, Part::Metadata, Part::Memory];
+    if together.into_iter().any(wanted) {
         let bench = Bench::start(directory, 4).await?;
         if wanted(Part::Data) {
             eprintln!("sequential write of fresh files …");
@@ -158,6 +165,15 @@ async fn parts(flags: &Flags, directory: &Path) -> anyhow::Result<Vec<Row>> {
                 let load = data::Load { clients: *count, bytes, rounds: flags.rounds, warmth };
                 data::sequential(&bench, &chain, load, &mut rows).await?;
             }
+        }
+        if wanted(Part::Append) {
+            eprintln!("records appended to one file …");
+            append::large(&bench, bytes, flags.rounds, warmth, &mut rows).await?;
+            append::small(&bench, &mut rows).await?;
+        }
+        if wanted(Part::Random) {
+            eprintln!("random overwrites and reads …");
+            overwrite::random(&bench, &mut rows).await?;
         }
         if wanted(Part::Memory) {
             eprintln!("memory under 16 writers …");

@@ -34,6 +34,12 @@ impl Acknowledged {
         self.bytes.fetch_add(count, Ordering::SeqCst);
     }
 
+    /// Whether it was told to stop.
+    #[must_use]
+    pub fn is_stopped(&self) -> bool {
+        self.stop.load(Ordering::SeqCst)
+    }
+
     /// Has the writer close the file at the next opportunity.
     pub fn stop(&self) {
         self.stop.store(true, Ordering::SeqCst);

@@ -1,6 +1,7 @@
 //! The acts, one file each, in the order they are played.
 
 mod death;
+mod records;
 mod rot;
 mod successor;
 mod trash;
@@ -78,6 +79,7 @@ async fn play(stage: &mut Stage<'_>) -> anyhow::Result<()> {
     bounded("the rotten bytes", rot::play(stage)).await?;
     bounded("the removed tree", trash::play(stage)).await?;
     bounded("the killed master", successor::play(stage)).await?;
+    bounded("the appended records", records::play(stage)).await?;
     let deaths = stage.watch.false_deaths();
     for death in &deaths {
         stage.screen.say(&format!("it ran, and yet: {death}"));

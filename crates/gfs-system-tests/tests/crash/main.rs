@@ -3,6 +3,8 @@
 //!
 //! `GFS_CRASH_KILLS` sets how many kills each test makes.
 
+mod shared;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -193,3 +193,81 @@ async fn wrong_usage_problems_and_an_unreachable_cluster_have_codes_of_their_own
     })
     .await
 }
+
+/// Runs it with something on its standard input; returns what it prints.
+fn fed(bench: &Bench, arguments: &[&str], input: &[u8], code: i32) -> anyhow::Result<String> {
+    let mut child = bench
+        .kubectl()
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()?;
+    // A verb that refuses does not read all of it.
+    let _ = child.stdin.take().context("a pipe")?.write_all(input);
+    let output = child.wait_with_output()?;
+    ensure!(output.status.code() == Some(code), "{arguments:?} ended with {:?}", output.status);
+    Ok(text(&output))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn records_are_appended_and_files_cut_by_hand() -> anyhow::Result<()> {
+    bounded(LIMIT, async {
+        let bench = Bench::start(Shape::default()).await?;
+        tokio::task::block_in_place(|| append_and_truncate(&bench))
+    })
+    .await
+}
+
+fn append_and_truncate(bench: &Bench) -> anyhow::Result<()> {
+    let lines = "one\ntwo\nand three";
+    let said = fed(bench, &["append", "-p", "--lines", "/logs/today"], lines.as_bytes(), 0)?;
+    assert!(said.starts_with("appended 3 records"), "{said}");
+    assert!(said.contains("the first at 0, the last at 8"), "{said}");
+    assert_eq!(text(&run(bench, &["cat", "/logs/today"], 0)?), lines);
+
+    // From files, in records of a size, as JSON.
+    let local = tempfile::tempdir()?;
+    let path = local.path().join("more").display().to_string();
+    std::fs::write(&path, "0123456789")?;
+    let append = ["append", "--record", "4", "--durability", "disk", "/logs/today", &path];
+    let done = json(bench, &append, 0)?;
+    assert_eq!(done["records"].as_u64(), Some(3), "{done}");
+    assert_eq!(done["bytes"].as_u64(), Some(10), "{done}");
+    assert_eq!(done["first"].as_u64(), Some(17), "{done}");
+    assert_eq!(text(&run(bench, &["tail", "-c", "10", "/logs/today"], 0)?), "0123456789");
+
+    run(bench, &["append", "--no-create", "/logs/none", &path], 4)?;
+    run(bench, &["append", "/logs", &path], 1)?;
+    run(bench, &["append", "--record", "1G", "/logs/today", &path], 1)?;
+    // A line that no record can hold: those before it are kept.
+    let long = [b"short\n".to_vec(), vec![b'x'; 300_000]].concat();
+    fed(bench, &["append", "--lines", "/logs/long"], &long, 1)?;
+    assert_eq!(text(&run(bench, &["cat", "/logs/long"], 0)?), "short\n");
+
+    run(bench, &["truncate", "/logs/today", "3"], 0)?;
+    assert_eq!(text(&run(bench, &["cat", "/logs/today"], 0)?), "one");
+    run(bench, &["truncate", "/logs/today", "3M"], 0)?;
+    let stat = json(bench, &["stat", "/logs/today"], 0)?;
+    assert_eq!(stat.get(0).unwrap_or(&stat)["length"].as_u64(), Some(3 << 20), "{stat}");
+    let zeros = run(bench, &["tail", "-c", "5", "/logs/today"], 0)?;
+    assert_eq!(zeros.stdout, [0; 5]);
+    run(bench, &["truncate", "/logs/none", "3"], 4)?;
+    run(bench, &["truncate", "/logs/today", "3X"], 2)?;
+
+    // What is added while somebody looks on.
+    let mut tail = bench
+        .kubectl()
+        .args(["cat", "-f", "--offset", "6", "/logs/long"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()?;
+    let mut out = std::io::BufReader::new(tail.stdout.take().context("a pipe")?);
+    fed(bench, &["append", "--lines", "/logs/long"], b"later\n", 0)?;
+    let mut line = String::new();
+    std::io::BufRead::read_line(&mut out, &mut line)?;
+    tail.kill()?;
+    tail.wait()?;
+    assert_eq!(line, "later\n");
+    Ok(())
+}

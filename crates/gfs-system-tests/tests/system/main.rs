@@ -1,5 +1,6 @@
 //! Tests of the whole over real processes.
 
+mod append;
 mod basics;
 mod busy;
 mod command_line;
@@ -7,6 +8,7 @@ mod damage;
 mod deaths;
 mod full_disk;
 mod master;
+mod overwrite;
 mod refusals;
 mod too_few;
 mod trash;

@@ -128,7 +128,7 @@ pub(crate) async fn small(bench: &Bench, rows: &mut Vec<Row>) -> anyhow::Result<
                 .try_fold(0_u64, |count, _| std::future::ready(Ok(count + 1)))
                 .await?;
             appender.close().await?;
-            gfs_client::Result::Ok(records)
+            gfs_client::Result::<u64>::Ok(records)
         }));
     }
     let mut records = 0;

@@ -49,7 +49,7 @@ pub(crate) async fn random(bench: &Bench, rows: &mut Vec<Row>) -> anyhow::Result
                         count += 1;
                     }
                 }
-                gfs_client::Result::Ok(count)
+                gfs_client::Result::<u64>::Ok(count)
             }));
         }
         let mut count = 0;

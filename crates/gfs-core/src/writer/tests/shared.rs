@@ -344,7 +344,12 @@ impl World {
                 };
                 stream.acknowledged = if known { chunk.confirmed(writer) } else { sequence };
                 let (credit, length) = (size / 2, chunk.projected());
-                let opened = pb::PushOpened { credit, length, sequence, ..Default::default() };
+                let offsets = chunk.window.get(&writer).map(|(_, offsets, _)| offsets.clone());
+                let tentative = chunk.tentative.iter().filter(|done| done.writer == writer);
+                let mut offsets = offsets.unwrap_or_default();
+                offsets.extend(tentative.map(|done| done.offset));
+                let offsets = offsets.split_off(offsets.len().saturating_sub(DEPTH));
+                let opened = pb::PushOpened { credit, length, sequence, offsets };
                 stream.down.push_back(StreamEvent::Opened(opened));
                 return true;
             }

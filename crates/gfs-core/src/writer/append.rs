@@ -350,6 +350,12 @@ impl FileAppender {
         self.pending = Some((step.ask(Question::Close(close)), Pending::Close));
     }
 
+    /// The primary closed the chunk, and the master has not accepted that.
+    fn ended_full(&self) -> bool {
+        let ended = self.chunk.as_ref().and_then(ChunkWriter::ended);
+        matches!(ended, Some(Ended::Full(_)))
+    }
+
     fn allocate(&mut self, index: u32, finished: Option<pb::FinishedChunk>, step: &mut Step<'_>) {
         let inode = self.inode;
         let allocate = pb::AllocateRequest { inode, index, finished, ..Default::default() };
@@ -432,15 +438,15 @@ impl FileAppender {
     ) -> Result<(), GfsError> {
         let error = failure::error_of(detail);
         let outdated = error.code == ErrorCode::StaleVersion;
+        let conflict = error.code == ErrorCode::Conflict;
         match pending {
             // Somebody recovered the chunk, or sealed it: its length is recorded.
-            Pending::Close
-                if !self.plain_close && (outdated || error.code == ErrorCode::Conflict) =>
-            {
+            Pending::Close if !self.plain_close && (outdated || conflict) => {
                 self.plain_close = true;
             }
-            // A version change came in between: the chunk may take mutations again.
-            Pending::Allocate if outdated => {
+            // A version change came in between: the chunk may take mutations again, or somebody
+            // sealed it with more.
+            Pending::Allocate if outdated || (conflict && self.ended_full()) => {
                 if let Some(chunk) = &mut self.chunk {
                     chunk.outdated(step);
                     self.backlog.drain(..).for_each(|mutation| chunk.push(mutation));

@@ -113,6 +113,9 @@ struct Stream {
     /// Sequence through which the primary was told to apply.
     committed: u64,
     credit: u64,
+    /// What the primary had applied of this writer when the stream was opened: the last sequence,
+    /// and the places of the last few.
+    applied: (u64, Vec<u32>),
     finishing: bool,
     /// Flushes asked for on this stream: the tokens.
     flushes: u64,

@@ -70,6 +70,7 @@ impl ChunkWriter {
             in_flight: 0,
             committed: self.sequence.unwrap_or(base),
             credit: u64::from(opened.credit),
+            applied: (opened.sequence, opened.offsets.clone()),
             finishing: false,
             flushes: 0,
             flush: None,
@@ -186,6 +187,20 @@ impl ChunkWriter {
         send(self.manner, stream.id, mutation, sequence, commit, step);
     }
 
+    /// A primary carries all that it had applied to its end before it says that a chunk is finished,
+    /// though it may never have acknowledged on this stream what it knew from an earlier one.
+    fn take_applied(&mut self, length: u32) -> bool {
+        let (Link::Open(stream), Some(base)) = (&self.link, self.sequence) else { return true };
+        let (through, offsets) = stream.applied.clone();
+        let count = through.saturating_sub(base);
+        let believed =
+            count == 0 || (through <= self.committed && self.are_applied(count, length, &offsets));
+        if believed {
+            self.applied(count, length, &offsets);
+        }
+        believed
+    }
+
     fn take_finished(&mut self, finished: pb::Finished, step: &mut Step<'_>) {
         let asked = matches!(&self.link, Link::Open(stream) if stream.finishing);
         let known = matches!(self.link, Link::Open(_)) && finished.version == self.version();
@@ -199,6 +214,9 @@ impl ChunkWriter {
         }
         if self.manner == Manner::Append {
             self.acknowledged = finished.length;
+            if !self.take_applied(finished.length) {
+                return self.nonsense("had applied what was not written", step);
+            }
         }
         if asked && self.mutations.is_empty() {
             self.finished = true;

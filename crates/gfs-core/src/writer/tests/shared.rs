@@ -301,13 +301,12 @@ impl World {
             return false;
         }
         let (size, writer) = (self.size, self.clients[at].writer);
-        let live: Vec<u64> = self
+        let live: BTreeSet<u64> = self
             .clients
             .iter()
             .filter(|c| c.streams.values().any(|s| s.index == stream.index && s.opened && !s.mute))
             .map(|c| c.writer)
             .collect();
-        let careless = self.faults > 0 && self.dice.roll(10) == 0;
         let chunk = &mut self.chunks[stream.index];
         let fail = |stream: &mut Stream, code| {
             stream.mute = true;
@@ -326,13 +325,12 @@ impl World {
             Some(Up::Open(_)) if chunk.closed => return fail(stream, ErrorCode::Sealed),
             Some(Up::Open(open)) => {
                 let known = chunk.last_sequence(writer) > 0;
-                let full = chunk.window.len() >= REMEMBERED
-                    && chunk
-                        .window
-                        .iter()
-                        .min_by_key(|(_, entry)| entry.2)
-                        .is_some_and(|(oldest, _)| live.contains(oldest));
-                if !known && full && !careless {
+                // Who has a stream is not forgotten.
+                let mut entries: Vec<_> = chunk.window.iter().collect();
+                entries.sort_by_key(|(_, entry)| entry.2);
+                let gone = entries.iter().take_while(|(w, _)| !live.contains(w)).count();
+                let new = live.iter().filter(|w| !chunk.window.contains_key(w)).count() + 1;
+                if !known && entries.len() + new > REMEMBERED + gone {
                     return fail(stream, ErrorCode::ResourceExhausted);
                 }
                 if !known && chunk.forgot && open.committed > open.acknowledged {
@@ -346,7 +344,12 @@ impl World {
                 };
                 stream.acknowledged = if known { chunk.confirmed(writer) } else { sequence };
                 let (credit, length) = (size / 2, chunk.projected());
-                let opened = pb::PushOpened { credit, length, sequence, ..Default::default() };
+                let offsets = chunk.window.get(&writer).map(|(_, offsets, _)| offsets.clone());
+                let tentative = chunk.tentative.iter().filter(|done| done.writer == writer);
+                let mut offsets = offsets.unwrap_or_default();
+                offsets.extend(tentative.map(|done| done.offset));
+                let offsets = offsets.split_off(offsets.len().saturating_sub(DEPTH));
+                let opened = pb::PushOpened { credit, length, sequence, offsets };
                 stream.down.push_back(StreamEvent::Opened(opened));
                 return true;
             }
@@ -396,6 +399,17 @@ impl World {
                 return true;
             }
             assert!(chunk.sealed.is_none(), "appended to what is sealed");
+            // One more writer makes the chunk forget who is silent for longest: nobody who is there.
+            let coming: BTreeSet<u64> = chunk.tentative.iter().map(|done| done.writer).collect();
+            let staying = chunk.window.iter().filter(|(w, _)| !coming.contains(w));
+            let oldest = staying.min_by_key(|(_, entry)| entry.2).map(|(w, _)| *w);
+            let known = chunk.window.keys().chain(&coming).collect::<BTreeSet<_>>();
+            if !known.contains(&writer)
+                && known.len() >= REMEMBERED
+                && oldest.is_none_or(|oldest| live.contains(&oldest))
+            {
+                return fail(stream, ErrorCode::ResourceExhausted);
+            }
             chunk.tentative.push(Done { writer, sequence: next, offset, bytes });
             return true;
         }

@@ -393,7 +393,7 @@ impl Node {
                 other => self.carry_out(chunk, &mut inner, other),
             }
         }
-        let active = inner.replica.is_active();
+        let active = inner.replica.needs_ticks();
         if active != inner.ticking {
             inner.ticking = active;
             let mut ticking = lock(&self.chunks.ticking);
@@ -456,6 +456,10 @@ impl Node {
             Output::Unreachable { version, server } => {
                 let body = pb::MemberUnreachable { version, server };
                 self.notify(chunk.handle, pb::notice::Body::Unreachable(body));
+            }
+            Output::WriterVanished { version, writer, length } => {
+                let body = pb::WriterVanished { version, writer, length };
+                self.notify(chunk.handle, pb::notice::Body::WriterVanished(body));
             }
             // Taken by the caller.
             Output::Disk(_) => {}

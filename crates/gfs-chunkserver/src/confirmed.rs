@@ -56,7 +56,7 @@ impl Data for DataService {
         Ok(Response::new(pb::ConfirmedResponse {
             length: inner.replica.confirmed(),
             primary: inner.replica.knows_confirmed(request.version),
-            serial: 0,
+            serial: inner.replica.acknowledged(),
         }))
     }
 
@@ -67,22 +67,14 @@ impl Data for DataService {
         let request = request.into_inner();
         let node = &self.0;
         node.check_header(request.header.as_ref()).map_err(|error| status(&error))?;
+        node.gate().check_read(node.clock.now()).map_err(|error| status(&error))?;
         let chunk = node.chunk(request.handle).await.map_err(|error| status(&error))?;
         let inner = chunk.inner();
-        let complete = inner.replica.header().map_or(0, |header| header.complete);
-        let known = inner.replica.header().filter(|header| header.complete == request.version);
-        let Some(header) = known.filter(|header| header.complete == header.promised) else {
-            let text = format!("chunk {} is at version {complete} here", request.handle);
-            let mut error = pb::ErrorDetail::new(ErrorCode::StaleVersion, text);
-            error.actual = complete;
-            return Err(status(&error));
-        };
-        let entry = header.window.of(request.writer).cloned().unwrap_or_default();
-        Ok(Response::new(pb::OutcomesResponse {
-            sequence: entry.sequence,
-            offsets: entry.offsets,
-            forgot: header.window.forgot(),
-            sealed: header.sealed,
-        }))
+        if inner.suspect {
+            let text = "this replica may have lost mutations in a power loss";
+            return Err(status(&pb::ErrorDetail::new(ErrorCode::Fenced, text)));
+        }
+        let outcomes = inner.replica.outcomes(request.version, request.writer);
+        outcomes.map(Response::new).map_err(|error| status(&error))
     }
 }

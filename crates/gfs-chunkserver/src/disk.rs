@@ -66,30 +66,42 @@ impl Node {
     ) -> Result<(), pb::ErrorDetail> {
         let handle = ChunkHandle(chunk.handle);
         match op {
-            DiskOp::Create { identity, version } => {
+            DiskOp::Create { length, .. } if length > 0 => {
+                Err(unsupported("a chunk of zeros cannot be made yet"))
+            }
+            DiskOp::Create { identity, version, .. } => {
                 self.timed("create", || self.volumes.create(new_chunk(&identity, version)))
             }
-            DiskOp::Write { version, serial, writer, slice, payload } => {
-                let sums = BlockSums(slice.sums.iter().map(|sum| Crc(*sum)).collect());
+            DiskOp::Write { append: true, .. } => {
+                Err(unsupported("records cannot be appended yet"))
+            }
+            DiskOp::Write { version, serial, writer, sequence, offset, parts, .. } => {
+                let [part] = parts.as_slice() else {
+                    return Err(unsupported("mutations of several parts cannot be written yet"));
+                };
+                let sums = BlockSums(part.sums.iter().map(|sum| Crc(*sum)).collect());
                 let write = Write {
                     version: Version(version),
                     serial: Serial(serial),
                     kind: WriteKind::Sequential,
-                    offset: slice.offset,
-                    pieces: &payload,
+                    offset,
+                    pieces: &part.payload,
                     sums: &sums,
-                    writer: Some((ClientId(writer), OpSequence(slice.sequence))),
+                    writer: Some((ClientId(writer), OpSequence(sequence))),
                 };
                 self.timed("write", || self.volumes.write(handle, &write))?;
-                self.counts.written.fetch_add(u64::from(slice.length), Ordering::Relaxed);
-                self.metrics.written.inc_by(u64::from(slice.length));
+                self.counts.written.fetch_add(u64::from(part.length), Ordering::Relaxed);
+                self.metrics.written.inc_by(u64::from(part.length));
                 Ok(())
             }
             DiskOp::Promise { next } => {
                 let change = StateChange { promised: Some(Version(next)), ..Default::default() };
                 self.change(handle, &change)
             }
-            DiskOp::Complete { version, sealed } => {
+            DiskOp::Complete { version, sealed, length } => {
+                if self.timed("header", || self.volumes.state(handle))?.content.length != length {
+                    return Err(unsupported("a chunk cannot be cut yet"));
+                }
                 let complete = Position { version: Version(version), serial: Serial(0) };
                 let change = StateChange {
                     promised: Some(Version(version)),
@@ -110,6 +122,7 @@ impl Node {
                 self.change(handle, &StateChange { incomplete: Some(true), ..Default::default() })
             }
             DiskOp::Become(outcome) => self.timed("become", || self.become_copy(handle, &outcome)),
+            DiskOp::Flush => self.timed("flush", || self.volumes.sync(handle)),
             DiskOp::Delete => {
                 // Whether it may be deleted was decided when the command was judged.
                 self.timed("delete", || match self.volumes.delete(handle, Version(u64::MAX)) {
@@ -137,6 +150,10 @@ impl Node {
         };
         self.volumes.set_state(handle, &change, false)
     }
+}
+
+fn unsupported(text: &str) -> pb::ErrorDetail {
+    pb::ErrorDetail::new(ErrorCode::Unsupported, text)
 }
 
 fn new_chunk(identity: &Identity, version: u64) -> NewChunk {

@@ -48,7 +48,7 @@ async fn answer(
     node.gate().check_read(node.clock.now())?;
     let chunk = node.chunk(request.handle).await?;
     let (bytes, chunk_length) = judge(node, &chunk, &request).await?;
-    stream(node, &chunk, request.offset, bytes, chunk_length, sender).await
+    stream(node, &chunk, &request, bytes, chunk_length, sender).await
 }
 
 /// How many bytes may be served, after asking the primary where that is needed.
@@ -71,20 +71,21 @@ async fn judge(
         ReadVerdict::AskPrimary(primary) => primary,
     };
     let asked = timeout(ASK_PRIMARY, ask_primary(node, &primary, request)).await;
-    let length = asked.unwrap_or_else(|_| Err("it does not answer".to_owned())).map_err(|why| {
-        let text = format!("the primary, chunkserver {}, cannot be asked: {why}", primary.server);
-        error(ErrorCode::Fenced, text)
-    })?;
-    node.step(chunk, Event::Confirmed { version: request.version, length });
+    let (length, serial) =
+        asked.unwrap_or_else(|_| Err("it does not answer".to_owned())).map_err(|why| {
+            let text =
+                format!("the primary, chunkserver {}, cannot be asked: {why}", primary.server);
+            error(ErrorCode::Fenced, text)
+        })?;
+    node.step(chunk, Event::Confirmed { version: request.version, length, serial });
     // What the primary has not acknowledged does not count yet.
     let known = length.saturating_sub(request.offset).min(request.length);
     let known = pb::ReadRequest { length: known, ..request.clone() };
-    match chunk.inner().replica.read(known.version, known.offset, known.length) {
+    let inner = chunk.inner();
+    match inner.replica.read(known.version, known.offset, known.length) {
         ReadVerdict::Serve { bytes, .. } => Ok((bytes, length)),
         ReadVerdict::Refuse(error) => Err(error),
-        ReadVerdict::AskPrimary(_) => {
-            Err(error(ErrorCode::Fenced, "what is acknowledged cannot be told here now"))
-        }
+        ReadVerdict::AskPrimary(_) => Err(inner.replica.unsettled_now()),
     }
 }
 
@@ -92,7 +93,7 @@ async fn ask_primary(
     node: &Node,
     primary: &pb::ServerLocation,
     request: &pb::ReadRequest,
-) -> Result<u32, String> {
+) -> Result<(u32, u64), String> {
     let address = primary.addresses.first().ok_or("it has no address")?;
     let peer = node.dialer.peer(address).map_err(|error| error.to_string())?;
     let question = pb::ConfirmedRequest {
@@ -103,7 +104,11 @@ async fn ask_primary(
     let mut client = pb::rpc::data_client::DataClient::new(peer.control());
     let answer = client.confirmed(question).await.map_err(|status| status.message().to_owned())?;
     let answer = answer.into_inner();
-    if answer.primary { Ok(answer.length) } else { Err("it is not the primary".to_owned()) }
+    if answer.primary {
+        Ok((answer.length, answer.serial))
+    } else {
+        Err("it is not the primary".to_owned())
+    }
 }
 
 type Piece = JoinHandle<Result<ChunkRead, pb::ErrorDetail>>;
@@ -138,11 +143,12 @@ const fn piece_at(offset: u32, left: u32) -> u32 {
 async fn stream(
     node: &Arc<Node>,
     chunk: &Arc<Chunk>,
-    mut offset: u32,
+    request: &pb::ReadRequest,
     mut left: u32,
     chunk_length: u32,
     mut sender: BulkSender,
 ) -> Result<(), pb::ErrorDetail> {
+    let mut offset = request.offset;
     if left == 0 {
         let reply = pb::ReadReply { offset, chunk_length, ..Default::default() };
         let _ = sender.send(BulkFrame::head_only(reply.encode_to_vec())).await;
@@ -179,6 +185,10 @@ async fn stream(
         if length != bytes {
             let text = format!("{length} bytes at {offset}, fewer than the replica holds");
             return Err(error(ErrorCode::Internal, text));
+        }
+        // What was settled when it was judged may have been overwritten since.
+        if !chunk.inner().replica.is_settled(offset, length) {
+            judge(node, chunk, &pb::ReadRequest { offset, length, ..request.clone() }).await?;
         }
         left -= length;
         if left > 0 && from_disk {

@@ -36,6 +36,20 @@ pub enum Mistake {
     ReplicaForgetsWindow = 19,
     /// A replica answers Prepare while a write is still under way.
     ReplicaAnswersPrepareDuringWrite = 20,
+    /// A primary takes up a writer where that says it is, not where the window knows it to be.
+    PrimaryReappliesRetriedRecord = 21,
+    /// A primary gives the next record the offset of the one before.
+    PrimaryGivesOffsetTwice = 22,
+    /// A primary seals a full chunk while mutations of it are in flight.
+    PrimarySealsBeforeInFlightIsDone = 23,
+    /// A primary says that all is on disk when it is on its own.
+    PrimaryAnswersFlushBeforeSecondary = 24,
+    /// A replica takes the first part of a mutation for the whole.
+    ReplicaAppliesHalfAMutation = 25,
+    /// A replica shows bytes that a version change may take back.
+    ReplicaShowsUnsettledBytes = 26,
+    /// A primary goes on with a writer that it forgot, although something is in doubt.
+    PrimaryTrustsForgottenWriter = 27,
 
     /// The master answers before what the answer rests on is durable.
     MasterRepliesBeforeCommit = 32,

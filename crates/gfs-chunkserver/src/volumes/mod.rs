@@ -315,6 +315,11 @@ impl Volumes {
         self.changeable(handle)?.write(handle, write)
     }
 
+    /// See [`Volume::sync`].
+    pub fn sync(&self, handle: ChunkHandle) -> StoreResult<()> {
+        self.changeable(handle)?.sync(handle)
+    }
+
     /// See [`Volume::replace_blocks`].
     pub fn replace_blocks(
         &self,

@@ -2,6 +2,7 @@
 //! waits until what it replaces has ended.
 
 use super::disk::Running;
+use super::unsettled::Unsettled;
 use super::{
     CommandId, Copy, DiskOp, Header, Identity, MAX_COMMANDS, Output, Outputs, Replica, Window,
     failure,
@@ -246,9 +247,13 @@ impl<P: Clone> Replica<P> {
             return Err(failure(ErrorCode::InvalidArgument, "a grant without members or version"));
         }
         let Some((_, header)) = &self.stored else {
-            // Only a new chunk may begin empty: an older one has content somewhere.
-            if grant.version != 1 || grant.length != 0 {
+            // Only a new chunk may begin so: an older one has content somewhere.
+            if grant.version != 1 {
                 return Err(self.unknown());
+            }
+            if grant.length > self.settings.chunk_size {
+                let text = format!("{} bytes to begin with", grant.length);
+                return Err(failure(ErrorCode::OutOfRange, text));
             }
             let identity = Identity {
                 handle: self.handle,
@@ -267,7 +272,8 @@ impl<P: Clone> Replica<P> {
         if grant.version != header.promised {
             return Err(self.stale(grant.version));
         }
-        if grant.length != header.length {
+        let cut = (grant.cut || grant.sealed) && grant.length < header.length;
+        if grant.length != header.length && !cut {
             let text = format!(
                 "chunk {} has {} bytes here, {} were agreed",
                 self.handle, header.length, grant.length
@@ -379,6 +385,9 @@ impl<P: Clone> Replica<P> {
             } else {
                 front.stage = Stage::Copying;
                 out.push(Output::GoCopy { id });
+                // What comes may be taken back by another change.
+                let length = self.header().map_or(0, |header| header.length);
+                self.unsettled.overwritten(u64::MAX, 0, length);
             }
         }
     }
@@ -438,6 +447,7 @@ impl<P: Clone> Replica<P> {
                 let header = Header {
                     promised: grant.version,
                     complete: grant.version,
+                    length: grant.length,
                     ..Header::default()
                 };
                 self.stored = Some((identity, header));
@@ -450,6 +460,7 @@ impl<P: Clone> Replica<P> {
                     header.complete = grant.version;
                     header.serial = 0;
                     header.sealed = grant.sealed;
+                    header.length = grant.length;
                     if forget {
                         header.window = Window::default();
                     }
@@ -459,6 +470,7 @@ impl<P: Clone> Replica<P> {
             Intent::CreateClone { identity } => {
                 self.stored = Some((identity, Header::default()));
                 self.confirmed = 0;
+                self.unsettled = Unsettled::default();
                 if let Some(front) = self.commands.front_mut() {
                     front.stage = Stage::New;
                 }
@@ -490,13 +502,9 @@ impl<P: Clone> Replica<P> {
                     header.window = outcome.window;
                 }
             }
-            Intent::Delete => {
-                self.stored = None;
-                self.confirmed = 0;
-            }
+            Intent::Delete => self.is_gone(),
             Intent::Discard(error) => {
-                self.stored = None;
-                self.confirmed = 0;
+                self.is_gone();
                 self.finish_command(Err(error), out);
                 return;
             }
@@ -507,6 +515,8 @@ impl<P: Clone> Replica<P> {
     /// Complete at the grant's version: all bytes are agreed, and the role begins.
     fn granted(&mut self, grant: &pb::Grant, out: &mut Outputs<P>) {
         self.confirmed = self.header().map_or(0, |header| header.length);
+        self.unsettled = Unsettled::default();
+        self.seen.clear();
         self.start_role(grant);
         self.open_waiting(out);
     }
@@ -514,11 +524,14 @@ impl<P: Clone> Replica<P> {
 
 fn disk_op<P>(intent: &Intent) -> DiskOp<P> {
     match intent.clone() {
-        Intent::Create { identity, grant } => DiskOp::Create { identity, version: grant.version },
-        Intent::CreateClone { identity } => DiskOp::Create { identity, version: 0 },
+        Intent::Create { identity, grant } => {
+            DiskOp::Create { identity, version: grant.version, length: grant.length }
+        }
+        Intent::CreateClone { identity } => DiskOp::Create { identity, version: 0, length: 0 },
         Intent::Promise { next } => DiskOp::Promise { next },
         Intent::Complete { grant } => {
-            DiskOp::Complete { version: grant.version, sealed: grant.sealed }
+            let pb::Grant { version, sealed, length, .. } = grant;
+            DiskOp::Complete { version, sealed, length }
         }
         Intent::Demote => DiskOp::Demote,
         Intent::Become(outcome) => DiskOp::Become(outcome),

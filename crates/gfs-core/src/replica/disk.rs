@@ -1,7 +1,7 @@
 //! What a replica stores, one operation at a time.
 
 use super::command::Intent;
-use super::{CopyOutcome, Identity, Output, Outputs, Replica};
+use super::{CopyOutcome, Identity, Output, Outputs, Part, Replica};
 use gfs_proto::v1 as pb;
 use gfs_types::Millis;
 
@@ -9,26 +9,32 @@ use gfs_types::Millis;
 /// all or nothing of it holds.
 #[derive(Clone, Debug)]
 pub enum DiskOp<P> {
-    /// Create the replica, empty.
+    /// Create the replica.
     Create {
         /// What it is.
         identity: Identity,
         /// Complete and promised at this version; 0: an incomplete one, to be copied into.
         version: u64,
+        /// So many zero bytes to begin with.
+        length: u32,
     },
-    /// Write a slice at the end of the content, with the header: data before checksums before
-    /// header.
+    /// Write a mutation, with the header: data before checksums before header. What it replaces
+    /// below the present length is there whole, or its new bytes are, whatever happens.
     Write {
         /// The version, which it is complete at.
         version: u64,
         /// The serial after the last one.
         serial: u64,
-        /// For the window, with the slice's sequence, offset and length.
+        /// For the window, with the sequence and the offset.
         writer: u64,
-        /// Where, and the checksums.
-        slice: pb::Slice,
-        /// The bytes.
-        payload: P,
+        /// The writer's number of it.
+        sequence: u64,
+        /// Where it goes: at most the present length.
+        offset: u32,
+        /// Its checksums are cut at multiples of 64 KiB of itself, not of the chunk.
+        append: bool,
+        /// Its bytes, one part behind the other.
+        parts: Vec<Part<P>>,
     },
     /// Store a promise.
     Promise {
@@ -42,6 +48,8 @@ pub enum DiskOp<P> {
         version: u64,
         /// No more mutations.
         sealed: bool,
+        /// Bytes it holds from now on: at most the present length. What is behind is dropped.
+        length: u32,
     },
     /// No more mutations.
     Seal,
@@ -49,6 +57,9 @@ pub enum DiskOp<P> {
     Demote,
     /// Its blocks were made equal to those of another replica: take over length, serial, window.
     Become(CopyOutcome),
+    /// Have everything that was written on the disk, bytes and header, so that it survives a loss
+    /// of power.
+    Flush,
     /// Delete it.
     Delete,
 }
@@ -58,6 +69,7 @@ pub enum DiskOp<P> {
 pub(super) enum Running {
     Write { serial: u64, writer: u64, sequence: u64, offset: u32, length: u32 },
     Seal,
+    Flush,
     Command(Intent),
 }
 
@@ -80,28 +92,44 @@ impl Running {
 }
 
 impl<P: Clone> Replica<P> {
-    /// Starts the next operation if the disk is free. Commands start theirs themselves.
+    /// Starts the next operation if the disk is free. Commands start theirs themselves. Writes and
+    /// flushes that wait for each other take turns.
     pub(super) fn next_disk(&mut self, out: &mut Outputs<P>) {
         if self.disk.is_some() {
             return;
         }
+        if !self.flushed_last && self.begin_flush(out) {
+            return;
+        }
+        self.flushed_last = false;
         if let Some(op) = self.next_write(out) {
-            if let DiskOp::Write { serial, writer, slice, .. } = &op {
+            if let DiskOp::Write { serial, writer, sequence, offset, parts, .. } = &op {
                 self.disk = Some(Running::Write {
                     serial: *serial,
                     writer: *writer,
-                    sequence: slice.sequence,
-                    offset: slice.offset,
-                    length: slice.length,
+                    sequence: *sequence,
+                    offset: *offset,
+                    length: parts.iter().map(|part| part.length).sum(),
                 });
             }
             out.push(Output::Disk(op));
+        } else if self.begin_flush(out) {
         } else if self.role.as_ref().is_some_and(|role| role.seal && role.ordered.is_empty())
             && self.header().is_some_and(|header| !header.sealed)
         {
             self.disk = Some(Running::Seal);
             out.push(Output::Disk(DiskOp::Seal));
         }
+    }
+
+    fn begin_flush(&mut self, out: &mut Outputs<P>) -> bool {
+        let begins = self.take_flushes();
+        if begins {
+            self.flushed_last = true;
+            self.disk = Some(Running::Flush);
+            out.push(Output::Disk(DiskOp::Flush));
+        }
+        begins
     }
 
     pub(super) fn disk_done(&mut self, result: Result<(), pb::ErrorDetail>, out: &mut Outputs<P>) {
@@ -117,10 +145,12 @@ impl<P: Clone> Replica<P> {
                 }
                 self.applied(out);
             }
+            (Some(Running::Flush), Ok(())) => self.flushed_here(out),
             (Some(Running::Seal), Ok(())) => {
                 if let Some(header) = self.header_mut() {
                     header.sealed = true;
                 }
+                self.seen.clear();
                 self.finish_streams(out);
             }
         }

@@ -109,6 +109,17 @@ impl Window {
         entry.offsets.get(at).copied()
     }
 
+    /// Where this writer's mutations through this sequence went, as far as that is remembered, the
+    /// last one last.
+    #[must_use]
+    pub fn offsets_through(&self, writer: u64, through: u64) -> Vec<u32> {
+        let Some(entry) = self.of(writer) else { return Vec::new() };
+        let later = entry.sequence.saturating_sub(through);
+        let later = usize::try_from(later).unwrap_or(usize::MAX);
+        let count = entry.offsets.len().saturating_sub(later);
+        entry.offsets.get(..count).unwrap_or_default().to_vec()
+    }
+
     /// The writer that one more would make it forget.
     #[must_use]
     pub fn oldest(&self) -> Option<u64> {

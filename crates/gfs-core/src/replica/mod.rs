@@ -4,12 +4,19 @@
 //! carries out in order. The rules it keeps:
 //!
 //! * **Data flow apart from control flow** (GFS paper §3.2). Slices go down the chain and are held
-//!   ([`push`]); the primary gives a slice its serial only when every member holds it; every member
+//!   ([`push`]) until their mutation is whole ([`mutation`]); the primary gives it its serial, and
+//!   of a record that is appended the place (§3.3), only when every member holds it; every member
 //!   applies strictly by serial, and a missing one blocks ([`order`]).
 //! * **Acknowledged means applied everywhere**: the primary acknowledges a serial when it and
 //!   everything behind it in the chain has applied it, in the order of serials.
 //! * **Exactly once**: a writer's mutations are taken in the writer's order; a repeat is recognised
-//!   by the window that is stored with the chunk, and gets the recorded answer.
+//!   by the window that is stored with the chunk, and gets the recorded answer. A writer that was
+//!   forgotten is told so, if something is in doubt ([`writers`]).
+//! * **No padding**: a record that does not fit closes the chunk, short, to everybody ([`finish`]).
+//! * **Nothing is shown that may be taken back**: neither bytes behind the confirmed end nor those
+//!   that an unacknowledged mutation has replaced ([`unsettled`], [`read`]).
+//! * **On disk means on every member's disk**: a flush goes down the chain when what it is to cover
+//!   is acknowledged ([`flush`]).
 //! * **A role is volatile and fragile** ([`role`]): any failure of a member, a stream in the chain
 //!   or the disk ends it, and nothing but a new version starts another one.
 //! * **A version change first ends what is under way** ([`command`]): Prepare is answered when no
@@ -23,8 +30,11 @@
 mod command;
 mod copy_plan;
 mod disk;
+mod finish;
+mod flush;
 mod gate;
 mod header;
+mod mutation;
 mod order;
 mod push;
 mod read;
@@ -32,13 +42,17 @@ mod role;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod unsettled;
+mod writers;
 
 pub use command::CopyOutcome;
 pub use copy_plan::{CopyPlan, PlanError, digest};
 pub use disk::DiskOp;
 pub use gate::{Remember, ServerGate};
 pub use header::{Header, Identity, MAX_WRITERS, WINDOW_DEPTH, Window};
+pub use mutation::Part;
 pub use read::ReadVerdict;
+pub use writers::WRITER_SILENCE;
 
 use crate::mistakes::Mistakes;
 use command::Pending;
@@ -50,6 +64,7 @@ use pb::push_request::Body as PushBody;
 use role::Role;
 use std::collections::{BTreeMap, VecDeque};
 use stream::Stream;
+use unsettled::Unsettled;
 
 /// A push stream into this server. Minted by the shell, never reused while it runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -64,6 +79,8 @@ pub const GRANT_WAIT: Millis = Millis(2_000);
 /// How long a primary waits for any progress below it; members further down wait a little less, so
 /// that the one next to the culprit names it.
 pub const PROGRESS_LIMIT: Millis = Millis(2_000);
+/// The same while a member below has a flush to do: its disk may be slow, and writes wait for it.
+pub const FLUSH_LIMIT: Millis = Millis(10_000);
 /// The same while a stream is being opened. Longer than [`GRANT_WAIT`].
 pub const OPEN_LIMIT: Millis = Millis(2_800);
 /// Time between two events counts at most this much: a process that was stopped must not conclude
@@ -88,7 +105,7 @@ pub struct Settings {
 /// What happens to a replica.
 #[derive(Clone, Debug)]
 pub enum Event<P> {
-    /// Time passes. Every 100 ms for a replica that [`Replica::is_active`].
+    /// Time passes. Every 100 ms for a replica that [`Replica::needs_ticks`].
     Tick,
     /// A message came up a push stream. The first of a stream is its Open. A slice comes with its
     /// payload, verified against its sums, of the length it says.
@@ -163,6 +180,8 @@ pub enum Event<P> {
         version: u64,
         /// So many bytes.
         length: u32,
+        /// And every mutation through this serial.
+        serial: u64,
     },
     /// The leader said that the membership is lost.
     LeftOut {
@@ -248,6 +267,16 @@ pub enum Output<P> {
         /// The member.
         server: u32,
     },
+    /// Tell the master that a writer of the chunk is gone: for [`WRITER_SILENCE`] it had no stream
+    /// and mutated nothing. Said by the primary, once.
+    WriterVanished {
+        /// At this version.
+        version: u64,
+        /// The writer.
+        writer: u64,
+        /// Bytes that are acknowledged.
+        length: u32,
+    },
 }
 
 /// A replica: what is stored of it, and its volatile part.
@@ -259,6 +288,8 @@ pub struct Replica<P> {
     stored: Option<(Identity, Header)>,
     /// Every byte below it is acknowledged or agreed.
     confirmed: u32,
+    /// Which of those below it are not, because they were overwritten.
+    unsettled: Unsettled,
     /// No more reads if complete below it.
     left_out: u64,
     /// At this version a role ended; none starts again.
@@ -266,12 +297,17 @@ pub struct Replica<P> {
     /// At this version it was the primary since the start: it knows what was acknowledged, also
     /// after its role ended.
     led: u64,
+    /// As that: the writers, with the time of the last sign of each. Those that are gone and were
+    /// told of are no longer in it.
+    seen: BTreeMap<u64, Millis>,
     /// Members of the last grant since the start, the primary first, and its version.
     members: (u64, Vec<pb::ServerLocation>),
     role: Option<Role<P>>,
     streams: BTreeMap<StreamId, Stream<P>>,
     commands: VecDeque<Pending>,
     disk: Option<Running>,
+    /// The last operation that was not a command's was a flush.
+    flushed_last: bool,
     clock: Millis,
     last_event: Millis,
 }
@@ -292,14 +328,17 @@ impl<P: Clone> Replica<P> {
             handle,
             stored: None,
             confirmed: 0,
+            unsettled: Unsettled::default(),
             left_out: 0,
             ended_at: 0,
             led: 0,
+            seen: BTreeMap::new(),
             members: (0, Vec::new()),
             role: None,
             streams: BTreeMap::new(),
             commands: VecDeque::new(),
             disk: None,
+            flushed_last: false,
             clock: Millis(0),
             last_event: Millis(0),
         }
@@ -311,10 +350,19 @@ impl<P: Clone> Replica<P> {
     #[must_use]
     pub fn load(settings: Settings, identity: Identity, header: Header) -> Self {
         let settled = header.sealed || header.serial == 0;
-        let confirmed = if settled { header.length } else { 0 };
+        let changing = !header.sealed && header.promised > header.complete;
+        let (serial, length) = (header.serial, header.length);
+        let confirmed = if settled { length } else { 0 };
         let mut replica = Self::absent(settings, identity.handle);
         replica.stored = Some((identity, header));
         replica.confirmed = confirmed;
+        if changing {
+            // Blocks may have been taken over from another replica, and be taken back.
+            replica.unsettled.overwritten(u64::MAX, 0, length);
+        } else if !settled {
+            // Which bytes were overwritten last is not known any more.
+            replica.unsettled.overwritten(serial, 0, length);
+        }
         replica
     }
 
@@ -327,8 +375,14 @@ impl<P: Clone> Replica<P> {
         if let Some(role) = self.role.take() {
             self.ended_at = self.ended_at.max(role.version);
         }
+        self.is_gone();
+    }
+
+    fn is_gone(&mut self) {
         self.stored = None;
         self.confirmed = 0;
+        self.unsettled = Unsettled::default();
+        self.seen.clear();
     }
 
     /// What it was stored on is gone, and an operation that is under way may never end: all streams
@@ -370,7 +424,9 @@ impl<P: Clone> Replica<P> {
             }
             Event::CopyEnded { id, result } => self.copy_ended(id, result, out),
             Event::DiskDone { result } => self.disk_done(result, out),
-            Event::Confirmed { version, length } => self.heard_confirmed(version, length),
+            Event::Confirmed { version, length, serial } => {
+                self.heard_confirmed(version, length, serial);
+            }
             Event::LeftOut { version } => self.left_out = self.left_out.max(version),
         }
         self.run_commands(out);
@@ -402,9 +458,15 @@ impl<P: Clone> Replica<P> {
         self.stored.as_ref().map(|(identity, _)| identity)
     }
 
-    /// Whether it needs ticks: it has streams, commands or an operation under way. One that has
-    /// not, and is not stored, may be dropped. A role alone needs none: every chunk written since
-    /// the start has one.
+    /// Whether it needs ticks: it is active, or waits for writers to come back. A role alone needs
+    /// none: every chunk written since the start has one.
+    #[must_use]
+    pub fn needs_ticks(&self) -> bool {
+        self.is_active() || !self.seen.is_empty()
+    }
+
+    /// Whether it has streams, commands or an operation under way. One that has not, and is not
+    /// stored, may be dropped.
     #[must_use]
     pub fn is_active(&self) -> bool {
         !self.streams.is_empty() || !self.commands.is_empty() || self.disk.is_some()
@@ -428,6 +490,12 @@ impl<P: Clone> Replica<P> {
     #[must_use]
     pub const fn confirmed(&self) -> u32 {
         self.confirmed
+    }
+
+    /// Last serial known to be acknowledged.
+    #[must_use]
+    pub const fn acknowledged(&self) -> u64 {
+        self.unsettled.acknowledged()
     }
 
     /// What the master is told of it; of what the shell knows (suspect, damaged, fsynced, digest)

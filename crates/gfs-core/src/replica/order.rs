@@ -1,19 +1,20 @@
 //! The order of mutations: the primary gives serials to what all members hold, every member applies
 //! strictly by serial, and what all have applied is acknowledged, in order.
 
-use super::role::{InFlight, Ordered};
+use super::mutation::Mutation;
+use super::role::{InFlight, Ordered, Primary};
 use super::stream::{Finish, Phase};
 use super::{DiskOp, Output, Outputs, PushBody, Replica, ReplyBody, StreamId, failure};
 use crate::mistakes::Mistake;
 use gfs_proto::v1 as pb;
 use gfs_types::ErrorCode;
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 /// Writes that a secondary may answer together.
 const ANSWER_EVERY: u64 = 4;
 
 impl<P: Clone> Replica<P> {
-    /// Primary: gives serials to all slices whose turn it is.
+    /// Primary: gives serials to all mutations whose turn it is.
     pub(super) fn order(&mut self, out: &mut Outputs<P>) {
         let streams: Vec<StreamId> = self.streams.keys().copied().collect();
         for stream in streams {
@@ -21,16 +22,15 @@ impl<P: Clone> Replica<P> {
         }
     }
 
-    /// Orders the next slice of a stream if it may be: held by all, committed, the writer's next,
-    /// and beginning where the chunk will end.
+    /// Orders the next mutation of a stream if it may be: held by all, committed, the writer's
+    /// next. One that is appended goes to where the chunk will end.
     fn order_next(&mut self, id: StreamId, out: &mut Outputs<P>) -> bool {
-        let (Some(role), Some(stream)) = (self.role.as_mut(), self.streams.get_mut(&id)) else {
+        let (Some(role), Some(stream)) = (self.role.as_ref(), self.streams.get(&id)) else {
             return false;
         };
-        let Some(primary) = role.primary.as_mut().filter(|p| !p.draining && !p.closed) else {
-            return false;
-        };
-        let Some(writer) = primary.writers.get_mut(&stream.writer) else { return false };
+        let takes = |p: &&Primary| !p.draining && !p.closed && !p.full;
+        let Some(primary) = role.primary.as_ref().filter(takes) else { return false };
+        let Some(writer) = primary.writers.get(&stream.writer) else { return false };
         let sequence = writer.ordered + 1;
         let ready = stream.phase == Phase::Open
             && stream.next > sequence
@@ -39,46 +39,84 @@ impl<P: Clone> Replica<P> {
         if !ready {
             return false;
         }
-        let Some(held) = stream.held.remove(&sequence) else { return false };
-        let slice = held.slice;
-        if slice.offset != primary.projected {
-            let text = format!(
-                "slice {sequence} begins at {}, the chunk ends at {}",
-                slice.offset, primary.projected
-            );
-            let mut error = failure(ErrorCode::WrongOffset, text);
-            error.actual = u64::from(primary.projected);
-            self.fail_stream(id, error, out);
-            return false;
+        let Some(mutation) = stream.held.get(&sequence) else { return false };
+        match self.place(primary, stream.writer, sequence, mutation) {
+            Ok(Some(offset)) => self.give_serial(id, sequence, offset, out),
+            Ok(None) => self.close_full(out),
+            Err(error) => self.fail_stream(id, error, out),
         }
-        writer.ordered = sequence;
+        true
+    }
+
+    /// Where a mutation goes; `None`: there is no room for it, and so for no other.
+    fn place(
+        &self,
+        primary: &Primary,
+        writer: u64,
+        sequence: u64,
+        mutation: &Mutation<P>,
+    ) -> Result<Option<u32>, pb::ErrorDetail> {
+        let (end, limit) = (primary.projected, primary.limit);
+        let offset = if mutation.append { end } else { mutation.offset };
+        if offset > end {
+            let text = format!("slice {sequence} begins at {offset}, the chunk ends at {end}");
+            let mut error = failure(ErrorCode::WrongOffset, text);
+            error.actual = u64::from(end);
+            return Err(error);
+        }
+        if u64::from(offset) + u64::from(mutation.length) > u64::from(limit) {
+            if mutation.append {
+                return Ok(None);
+            }
+            let text = format!(
+                "slice {sequence} at {offset} of {} bytes in a chunk of at most {limit}",
+                mutation.length
+            );
+            return Err(failure(ErrorCode::OutOfRange, text));
+        }
+        // One more writer makes every member forget the one that is silent for longest.
+        let window = &primary.window;
+        if window.of(writer).is_none() && window.oldest().is_some_and(|oldest| self.is_live(oldest))
+        {
+            return Err(self.no_room());
+        }
+        Ok(Some(offset))
+    }
+
+    fn give_serial(&mut self, id: StreamId, sequence: u64, offset: u32, out: &mut Outputs<P>) {
+        let (Some(role), Some(stream)) = (self.role.as_mut(), self.streams.get_mut(&id)) else {
+            return;
+        };
+        let Some(primary) = role.primary.as_mut() else { return };
+        let Some(mut mutation) = stream.held.remove(&sequence) else { return };
+        let (writer, length) = (stream.writer, mutation.length);
+        mutation.offset = offset;
+        if let Some(known) = primary.writers.get_mut(&writer) {
+            known.ordered = sequence;
+        }
         primary.serial += 1;
-        primary.projected += slice.length;
+        primary.window.record(writer, sequence, offset);
+        let twice = self.settings.mistakes.has(Mistake::PrimaryGivesOffsetTwice);
+        if !(twice && mutation.append) {
+            primary.projected = primary.projected.max(offset + length);
+        }
         let serial = primary.serial;
-        primary.flight.push_back(InFlight {
-            serial,
-            writer: stream.writer,
-            sequence,
-            stream: id,
-            offset: slice.offset,
-            length: slice.length,
-        });
-        stream.serials.push_back((serial, slice.length));
+        primary.flight.push_back(InFlight { serial, writer, sequence, stream: id, offset, length });
+        stream.serials.push_back((serial, length));
         if stream.has_next() {
             let apply = pb::Apply {
                 serial,
-                writer: stream.writer,
+                writer,
                 sequence,
                 confirmed: self.confirmed,
-                offset: slice.offset,
-                acknowledged: 0,
+                offset,
+                acknowledged: self.unsettled.acknowledged(),
             };
             let body = PushBody::Apply(apply);
             out.push(Output::SendDown { stream: id, body, payload: None });
         }
-        let ordered = Ordered { writer: stream.writer, slice, payload: held.payload };
-        role.ordered.insert(serial, ordered);
-        true
+        role.ordered.insert(serial, Ordered { writer, sequence, mutation });
+        self.saw(writer);
     }
 
     /// Secondary: the primary ordered a slice of this stream.
@@ -94,12 +132,13 @@ impl<P: Clone> Replica<P> {
         };
         let known = apply.serial <= applied || role.ordered.contains_key(&apply.serial);
         let wrong = role.is_primary() || stream.phase != Phase::Open || known;
-        let held = if wrong || apply.writer != stream.writer {
-            None
-        } else {
-            stream.held.remove(&apply.sequence)
+        let fits = |mutation: &Mutation<P>| {
+            mutation.whole && (mutation.append || mutation.offset == apply.offset)
         };
-        let Some(held) = held else {
+        let right = !wrong && apply.writer == stream.writer;
+        let held = stream.held.get(&apply.sequence).is_some_and(fits) && right;
+        let held = if held { stream.held.remove(&apply.sequence) } else { None };
+        let Some(mut mutation) = held else {
             let text = format!(
                 "serial {} for slice {} of writer {:x} was not expected at serial {applied}",
                 apply.serial, apply.sequence, apply.writer
@@ -108,15 +147,16 @@ impl<P: Clone> Replica<P> {
             self.end_role(&error, out);
             return Ok(());
         };
-        stream.serials.push_back((apply.serial, held.slice.length));
-        let ordered = Ordered { writer: apply.writer, slice: held.slice, payload: held.payload };
-        role.ordered.insert(apply.serial, ordered);
+        mutation.offset = apply.offset;
+        stream.serials.push_back((apply.serial, mutation.length));
+        let (writer, sequence) = (apply.writer, apply.sequence);
+        role.ordered.insert(apply.serial, Ordered { writer, sequence, mutation });
         if stream.has_next() {
             let body = PushBody::Apply(*apply);
             out.push(Output::SendDown { stream: id, body, payload: None });
         }
         let version = role.version;
-        self.heard_confirmed(version, apply.confirmed);
+        self.heard_confirmed(version, apply.confirmed, apply.acknowledged);
         Ok(())
     }
 
@@ -135,18 +175,25 @@ impl<P: Clone> Replica<P> {
         if hasty && let Some((first, _)) = role.ordered.first_key_value() {
             serial = *first;
         }
-        let Ordered { writer, slice, payload } = role.ordered.remove(&serial)?;
-        if slice.offset != header.length && !hasty {
+        let Ordered { writer, sequence, mutation } = role.ordered.remove(&serial)?;
+        let Mutation { append, offset, length, parts, .. } = mutation;
+        let end = u64::from(offset) + u64::from(length);
+        let (here, size) = (header.length, u64::from(self.settings.chunk_size));
+        let follows = if append { offset == here } else { offset <= here };
+        if !(follows && end <= size || hasty) {
             // The primary's replica and this one differ: nothing more may be built on that.
             let text = format!(
-                "serial {serial} begins at {}, chunk {} ends at {} here",
-                slice.offset, self.handle, header.length
+                "serial {serial} begins at {offset}, chunk {} ends at {here} here",
+                self.handle
             );
             self.disk_failed(failure(ErrorCode::Internal, text), out);
             return None;
         }
+        if offset < here {
+            self.unsettled.overwritten(serial, offset, here.min(offset + length));
+        }
         let version = role.version;
-        Some(DiskOp::Write { version, serial, writer, slice, payload })
+        Some(DiskOp::Write { version, serial, writer, sequence, offset, append, parts })
     }
 
     /// Something more is applied, here or below: answers who waits for that.
@@ -193,7 +240,8 @@ impl<P: Clone> Replica<P> {
         let Some(primary) = self.role.as_mut().and_then(|role| role.primary.as_mut()) else {
             return;
         };
-        let (mut writers, mut last) = (BTreeSet::new(), None);
+        let before = self.confirmed;
+        let (mut places, mut last) = (BTreeMap::<u64, Vec<u32>>::new(), None);
         while let Some(first) = primary.flight.front().copied() {
             let Some(stream) = self.streams.get_mut(&first.stream) else { break };
             let below = stream.is_applied_below(first.serial) || hasty;
@@ -204,134 +252,43 @@ impl<P: Clone> Replica<P> {
             stream.serials.pop_front();
             stream.used = stream.used.saturating_sub(first.length);
             self.confirmed = self.confirmed.max(first.offset + first.length);
+            self.unsettled.settle(first.serial);
             if let Some(writer) = primary.writers.get_mut(&first.writer) {
                 writer.acknowledged = first.sequence;
             }
-            writers.insert(first.writer);
+            places.entry(first.writer).or_default().push(first.offset);
             last = Some(first.stream);
         }
         for (id, stream) in &self.streams {
-            let Some(known) = primary.writers.get(&stream.writer) else { continue };
-            if writers.contains(&stream.writer) && stream.upstream && stream.phase == Phase::Open {
-                let body = pb::Acknowledged {
-                    through: known.acknowledged,
-                    length: self.confirmed,
-                    offsets: Vec::new(),
-                };
-                out.push(Output::Reply { stream: *id, body: ReplyBody::Acknowledged(body) });
+            if !stream.upstream || stream.phase != Phase::Open {
+                continue;
             }
+            let Some(known) = primary.writers.get(&stream.writer) else { continue };
+            let Some(offsets) = places.remove(&stream.writer) else { continue };
+            let (through, length) = (known.acknowledged, self.confirmed);
+            let body = ReplyBody::Acknowledged(pb::Acknowledged { through, length, offsets });
+            out.push(Output::Reply { stream: *id, body });
         }
-        // A full chunk is finished without being asked: each member learns that all its bytes count.
-        if self.confirmed == self.settings.chunk_size
+        // A chunk that one writer filled is finished without being asked: each member learns that
+        // all its bytes count.
+        let filled = before < self.confirmed && self.confirmed == self.settings.chunk_size;
+        if filled
+            && self.streams.values().filter(|stream| stream.upstream).count() == 1
             && let Some(stream) = last.and_then(|id| self.streams.get_mut(&id))
             && stream.finish == Finish::No
         {
             stream.finish = Finish::Asked;
         }
+        self.pass_flushes(out);
     }
 
-    /// Up to here the primary says that all is acknowledged.
-    pub(super) fn heard_confirmed(&mut self, version: u64, length: u32) {
+    /// The primary says that every byte up to here, and every mutation through this serial, is
+    /// acknowledged.
+    pub(super) fn heard_confirmed(&mut self, version: u64, length: u32, serial: u64) {
         let Some((_, header)) = &self.stored else { return };
         if version == header.complete && header.promised == header.complete {
             self.confirmed = self.confirmed.max(length.min(header.length));
-        }
-    }
-
-    /// Finish came up a stream: from the writer, or from the primary.
-    pub(super) fn finish(
-        &mut self,
-        id: StreamId,
-        confirmed: u32,
-        out: &mut Outputs<P>,
-    ) -> Result<(), pb::ErrorDetail> {
-        let (Some(role), Some((_, header))) = (self.role.as_ref(), self.stored.as_ref()) else {
-            return Ok(());
-        };
-        let Some(stream) = self.streams.get_mut(&id) else { return Ok(()) };
-        if stream.phase != Phase::Open {
-            return Err(failure(ErrorCode::InvalidArgument, "a finish before the stream is open"));
-        }
-        if !role.is_primary() {
-            if confirmed != header.length || !role.ordered.is_empty() {
-                let text = format!(
-                    "finished at {confirmed} bytes, chunk {} has {} here",
-                    self.handle, header.length
-                );
-                let error = failure(ErrorCode::Internal, text);
-                self.end_role(&error, out);
-                return Ok(());
-            }
-            self.confirmed = confirmed;
-        }
-        stream.finish_reply = true;
-        match stream.finish {
-            Finish::No => stream.finish = Finish::Asked,
-            Finish::Done => stream.finish = Finish::Sealing { down: true },
-            Finish::Asked | Finish::Sealing { .. } => {}
-        }
-        self.finish_streams(out);
-        Ok(())
-    }
-
-    /// Carries on the streams that are being finished.
-    ///
-    /// When the last writer finishes, the chunk is closed at this version: every member stores that
-    /// it is sealed, and so knows, also after a restart, that all its bytes are acknowledged. A
-    /// writer that finishes while another still writes is only answered.
-    pub(super) fn finish_streams(&mut self, out: &mut Outputs<P>) {
-        let ids: Vec<_> = self
-            .streams
-            .iter()
-            .filter(|(_, s)| matches!(s.finish, Finish::Asked | Finish::Sealing { .. }))
-            .map(|(id, _)| *id)
-            .collect();
-        for id in ids {
-            self.finish_stream(id, out);
-        }
-    }
-
-    fn finish_stream(&mut self, id: StreamId, out: &mut Outputs<P>) {
-        let others = self.streams.iter().any(|(other, s)| {
-            *other != id && s.upstream && !matches!(s.phase, Phase::Waiting { .. })
-        });
-        let (Some(role), Some(stream)) = (self.role.as_mut(), self.streams.get_mut(&id)) else {
-            return;
-        };
-        if stream.finish == Finish::Asked {
-            let mut alone = true;
-            if let Some(primary) = &mut role.primary {
-                let known = primary.writers.get(&stream.writer);
-                let done = known.is_some_and(|known| known.acknowledged == known.ordered);
-                if !done || !stream.held.is_empty() {
-                    return;
-                }
-                alone = !others && primary.flight.is_empty();
-                primary.closed |= alone;
-            }
-            if alone {
-                role.seal = true;
-                stream.finish = Finish::Sealing { down: !stream.has_next() };
-                if stream.has_next() {
-                    let body = PushBody::Finish(pb::Finish { confirmed: self.confirmed });
-                    out.push(Output::SendDown { stream: id, body, payload: None });
-                }
-            } else {
-                stream.finish = Finish::Sealing { down: true };
-            }
-        }
-        let Some((_, header)) = &self.stored else { return };
-        let sealed = header.sealed || !role.seal;
-        if stream.finish == (Finish::Sealing { down: true }) && sealed {
-            stream.finish = Finish::Done;
-            if std::mem::take(&mut stream.finish_reply) && stream.upstream {
-                let body = pb::Finished {
-                    version: role.version,
-                    length: self.confirmed,
-                    serial: header.serial,
-                };
-                out.push(Output::Reply { stream: id, body: ReplyBody::Finished(body) });
-            }
+            self.unsettled.settle(serial);
         }
     }
 }

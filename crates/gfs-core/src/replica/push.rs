@@ -1,15 +1,16 @@
 //! Push streams: opening them along the chain, taking slices and passing them on, what comes back
 //! from below, and the end of a stream.
 
-use super::role::Writer;
-use super::stream::{Finish, Held, Phase, Stream};
+use super::mutation::Mutation;
+use super::stream::{Finish, Phase, Stream};
 use super::{
-    Event, GRANT_WAIT, MAX_HELD, OPEN_LIMIT, Output, Outputs, PROGRESS_LIMIT, PushBody, Replica,
-    ReplyBody, StreamId, failure,
+    Event, FLUSH_LIMIT, GRANT_WAIT, MAX_HELD, OPEN_LIMIT, Output, Outputs, PROGRESS_LIMIT,
+    PushBody, Replica, ReplyBody, StreamId, WINDOW_DEPTH, failure,
 };
 use crate::mistakes::Mistake;
 use gfs_proto::v1 as pb;
-use gfs_types::{BlockSums, ErrorCode, MAX_SLICE, Millis};
+use gfs_types::{BLOCK_SIZE, BlockSums, ErrorCode, MAX_SLICE, Millis};
+use std::collections::btree_map::Entry;
 
 impl<P: Clone> Replica<P> {
     pub(super) fn pushed(
@@ -28,7 +29,7 @@ impl<P: Clone> Replica<P> {
             PushBody::Commit(commit) => self.commit(stream, commit.through, out),
             PushBody::Apply(apply) => self.apply(stream, &apply, out),
             PushBody::Finish(finish) => self.finish(stream, finish.confirmed, out),
-            PushBody::Flush(_) => Err(failure(ErrorCode::Unsupported, "flush is not served yet")),
+            PushBody::Flush(flush) => self.flush(stream, flush.token, out),
         };
         if let Err(error) = done {
             self.fail_stream(stream, error, out);
@@ -119,15 +120,22 @@ impl<P: Clone> Replica<P> {
     }
 
     fn enter(&mut self, id: StreamId, out: &mut Outputs<P>) {
+        let primary = self.primary_at().is_some();
+        let known = match self.streams.get(&id) {
+            Some(stream) if primary => self.admit(&stream.open).map(Some),
+            _ => Ok(None),
+        };
+        let known = match known {
+            Ok(known) => known,
+            Err(error) => return self.fail_stream(id, error, out),
+        };
         let (Some(stream), Some(role)) = (self.streams.get_mut(&id), self.role.as_mut()) else {
             return;
         };
         stream.phase = Phase::Opening;
         let (writer, mut superseded) = (stream.writer, None);
-        if let Some(primary) = &mut role.primary {
-            let last = self.stored.as_ref().map_or(0, |(_, header)| header.window.last(writer));
-            let known = Writer { ordered: last, acknowledged: last };
-            let known = primary.writers.entry(writer).or_insert(known);
+        if let (Some(primary), Some(known)) = (&mut role.primary, known) {
+            primary.writers.insert(writer, known);
             stream.next = known.ordered + 1;
             stream.down_held = known.ordered;
             stream.sent_down = known.ordered;
@@ -137,6 +145,9 @@ impl<P: Clone> Replica<P> {
                 .iter()
                 .find(|(other, s)| **other != id && s.writer == writer && s.upstream)
                 .map(|(other, _)| *other);
+        }
+        if primary {
+            self.saw(writer);
         }
         if let Some(old) = superseded {
             let error = failure(ErrorCode::Cancelled, "the writer opened another stream");
@@ -167,14 +178,19 @@ impl<P: Clone> Replica<P> {
         stream.credit = stream.credit.min(credit_below);
         let primary = self.role.as_ref().and_then(|role| role.primary.as_ref());
         let known = primary.and_then(|primary| primary.writers.get(&stream.writer));
-        let opened = pb::PushOpened {
-            credit: stream.credit,
-            length: header.length,
-            sequence: known
-                .map_or_else(|| header.window.last(stream.writer), |known| known.acknowledged),
-            offsets: Vec::new(),
+        let (sequence, offsets) = match known {
+            Some(known) => {
+                let through = known.acknowledged;
+                (through, header.window.offsets_through(stream.writer, through))
+            }
+            None => (header.window.last(stream.writer), Vec::new()),
         };
+        let (credit, length) = (stream.credit, header.length);
+        let opened = pb::PushOpened { credit, length, sequence, offsets };
         out.push(Output::Reply { stream: id, body: ReplyBody::Opened(opened) });
+        if primary.is_some_and(|primary| primary.full) {
+            self.finish_unasked(id, out);
+        }
     }
 
     fn slice(
@@ -184,92 +200,153 @@ impl<P: Clone> Replica<P> {
         payload: Option<P>,
         out: &mut Outputs<P>,
     ) -> Result<(), pb::ErrorDetail> {
-        let chunk_size = u64::from(self.settings.chunk_size);
+        let chunk_size = self.settings.chunk_size;
         let (Some(payload), Some(stream)) = (payload, self.streams.get_mut(&id)) else {
             return Err(invalid("a slice without payload"));
         };
         if stream.phase != Phase::Open {
             return Err(invalid("a slice before the stream is open"));
         }
-        let end = u64::from(slice.offset) + u64::from(slice.length);
-        let parts = BlockSums::parts(slice.offset, slice.length) as usize;
-        if slice.length == 0 || slice.length > MAX_SLICE || slice.sequence == 0 {
-            let text = format!("slice {} of {} bytes", slice.sequence, slice.length);
-            return Err(invalid(text));
-        }
-        if end > chunk_size || slice.sums.len() != parts {
-            let text = format!(
-                "slice at {}..{end} with {} sums in a chunk of {chunk_size} bytes",
-                slice.offset,
-                slice.sums.len()
-            );
-            return Err(failure(ErrorCode::OutOfRange, text));
-        }
-        let primary = self.role.as_ref().and_then(|role| role.primary.as_ref());
-        if let Some(primary) = primary {
-            if slice.sequence < stream.next {
+        check_slice(&slice, chunk_size)?;
+        let sequence = slice.sequence;
+        if let Some(primary) = self.role.as_ref().and_then(|role| role.primary.as_ref()) {
+            if sequence < stream.next {
                 return self.repeated(id, &slice, out);
             }
-            if primary.closed || stream.finish != Finish::No {
-                return Err(failure(ErrorCode::Sealed, "the chunk is finished at this version"));
+            if primary.closed || primary.full {
+                // What comes after the record that did not fit does not count either.
+                if slice.append && !slice.more {
+                    self.finish_unasked(id, out);
+                } else if !slice.append && !primary.full {
+                    return Err(sealed());
+                }
+                return Ok(());
+            }
+            if stream.finish != Finish::No {
+                return Err(sealed());
             }
         } else if stream.next == 0 {
-            stream.next = slice.sequence;
-        } else if slice.sequence < stream.next {
+            stream.next = sequence;
+        } else if sequence < stream.next {
             return Ok(());
-        } else if slice.sequence > stream.next {
-            return Err(invalid(format!("slice {} follows {}", slice.sequence, stream.next - 1)));
+        } else if sequence > stream.next {
+            return Err(invalid(format!("slice {sequence} follows {}", stream.next - 1)));
         }
-        if stream.held.contains_key(&slice.sequence) {
+        if stream.held.get(&sequence).is_some_and(|mutation| mutation.whole) {
             return Ok(());
         }
+        if stream.partial != 0 && stream.partial != sequence {
+            let text = format!("slice {sequence} within mutation {}", stream.partial);
+            return Err(invalid(text));
+        }
+        self.check_ahead(id, &slice)?;
+        let Some(stream) = self.streams.get_mut(&id) else { return Ok(()) };
         stream.used = stream.used.saturating_add(slice.length);
         let held = stream.held.len() + stream.serials.len();
         if stream.used > stream.credit || held >= MAX_HELD {
             let text = format!("{} bytes in flight, {} allowed", stream.used, stream.credit);
             return Err(failure(ErrorCode::NoCredit, text));
         }
-        if slice.commit {
-            stream.committed = stream.committed.max(slice.sequence);
-        }
-        stream.held.insert(slice.sequence, Held { slice, payload });
-        // Members below see a writer's slices in order; one ahead of its turn waits here.
-        while let Some(held) = stream.held.get(&stream.next) {
-            stream.next += 1;
-            if stream.has_next() {
-                stream.sent_down = held.slice.sequence;
-                out.push(Output::SendDown {
-                    stream: id,
-                    body: PushBody::Slice(held.slice.clone()),
-                    payload: Some(held.payload.clone()),
-                });
+        let (commit, more) = (slice.commit, slice.more);
+        let mutation = match stream.held.entry(sequence) {
+            Entry::Vacant(entry) => match Mutation::begin(slice, payload) {
+                Some(mutation) => entry.insert(mutation),
+                None => return Err(invalid(format!("mutation {sequence} does not begin so"))),
+            },
+            Entry::Occupied(entry) => {
+                let mutation = entry.into_mut();
+                if !mutation.goes_on_with(&slice) {
+                    return Err(invalid(format!("mutation {sequence} does not go on so")));
+                }
+                mutation.take(slice, payload);
+                mutation
             }
+        };
+        let quarter = chunk_size / 4;
+        if (mutation.append || mutation.is_cut()) && mutation.length > quarter {
+            let text = format!("mutation {sequence} has more than {quarter} bytes");
+            return Err(failure(ErrorCode::OutOfRange, text));
         }
+        stream.partial = if more { sequence } else { 0 };
+        if commit && !more {
+            stream.committed = stream.committed.max(sequence);
+        }
+        self.pass_on(id, out);
         self.tell_held(id, out);
         self.order(out);
         Ok(())
     }
 
+    /// Passes on what came. Members below see a writer's slices in order; one ahead of its turn
+    /// waits here.
+    fn pass_on(&mut self, id: StreamId, out: &mut Outputs<P>) {
+        let hasty = self.settings.mistakes.has(Mistake::ReplicaAppliesHalfAMutation);
+        let Some(stream) = self.streams.get_mut(&id) else { return };
+        while let Some(mutation) = stream.held.get_mut(&stream.next) {
+            if !stream.open.chain.is_empty() {
+                while let Some((slice, payload)) = mutation.send_on(stream.next) {
+                    let (body, payload) = (PushBody::Slice(slice), Some(payload));
+                    out.push(Output::SendDown { stream: id, body, payload });
+                }
+            }
+            if hasty && !mutation.whole {
+                (mutation.whole, stream.partial) = (true, 0);
+            }
+            if !mutation.whole {
+                break;
+            }
+            stream.sent_down = stream.next;
+            stream.next += 1;
+        }
+    }
+
+    /// Primary: a writer has few appended mutations under way, so that the window always tells
+    /// where each of them went.
+    fn check_ahead(&mut self, id: StreamId, slice: &pb::Slice) -> Result<(), pb::ErrorDetail> {
+        let Some(stream) = self.streams.get(&id) else { return Ok(()) };
+        let primary = self.role.as_mut().and_then(|role| role.primary.as_mut());
+        let Some(writer) = primary.and_then(|p| p.writers.get_mut(&stream.writer)) else {
+            return Ok(());
+        };
+        if slice.append {
+            writer.appended = writer.appended.max(slice.sequence);
+        }
+        let ahead = slice.sequence.saturating_sub(writer.acknowledged);
+        if writer.appended > writer.acknowledged && ahead > WINDOW_DEPTH as u64 {
+            let text = format!(
+                "mutation {} with records among {ahead} that are not acknowledged: at most                  {WINDOW_DEPTH}",
+                slice.sequence
+            );
+            return Err(invalid(text));
+        }
+        Ok(())
+    }
+
     /// A mutation that already has its serial: it gets the recorded answer, or waits for the same.
     fn repeated(
-        &self,
+        &mut self,
         id: StreamId,
         slice: &pb::Slice,
         out: &mut Outputs<P>,
     ) -> Result<(), pb::ErrorDetail> {
-        let (Some(stream), Some(role)) = (self.streams.get(&id), self.role.as_ref()) else {
+        let (Some(stream), Some(role)) = (self.streams.get_mut(&id), self.role.as_ref()) else {
             return Ok(());
         };
-        let Some(primary) = &role.primary else { return Ok(()) };
-        let header = self.header();
-        let known = header.and_then(|h| h.window.offset(stream.writer, slice.sequence));
-        if known.is_some_and(|offset| offset != slice.offset) {
+        let (Some(primary), Some((_, header))) = (&role.primary, &self.stored) else {
+            return Ok(());
+        };
+        let first = stream.repeating != slice.sequence;
+        stream.repeating = if slice.more { slice.sequence } else { 0 };
+        let window = &header.window;
+        let known = window.offset(stream.writer, slice.sequence);
+        if first && !slice.append && known.is_some_and(|offset| offset != slice.offset) {
             let text = format!("slice {} is not what it was before", slice.sequence);
             return Err(failure(ErrorCode::Conflict, text));
         }
         let through = primary.writers.get(&stream.writer).map_or(0, |w| w.acknowledged);
-        if slice.sequence <= through {
-            let body = pb::Acknowledged { through, length: self.confirmed, offsets: Vec::new() };
+        if slice.sequence <= through && !slice.more {
+            let offsets = window.offsets_through(stream.writer, through);
+            let body = pb::Acknowledged { through, length: self.confirmed, offsets };
             out.push(Output::Reply { stream: id, body: ReplyBody::Acknowledged(body) });
         }
         Ok(())
@@ -341,6 +418,7 @@ impl<P: Clone> Replica<P> {
                 self.finish_streams(out);
                 Ok(())
             }
+            ReplyBody::Flushed(flushed) => self.flushed_below(id, flushed.token, out),
             ReplyBody::Failed(failed) => {
                 return self.down_failed(id, failed.error.unwrap_or_default(), out);
             }
@@ -379,6 +457,11 @@ impl<P: Clone> Replica<P> {
         stream.upstream = false;
         stream.finish_reply = false;
         stream.held.clear();
+        stream.flushes.clear();
+        let writer = stream.writer;
+        if self.seen.contains_key(&writer) {
+            self.seen.insert(writer, self.clock);
+        }
         self.drop_orphans(out);
     }
 
@@ -387,15 +470,20 @@ impl<P: Clone> Replica<P> {
         let primary = self.primary_at().is_some();
         let over = |s: &Stream<P>| !s.upstream && (s.serials.is_empty() || !primary);
         let ids: Vec<_> = self.streams.iter().filter(|(_, s)| over(s)).map(|(id, _)| *id).collect();
-        for id in ids {
-            self.streams.remove(&id);
-            out.push(Output::Close { stream: id });
+        for id in &ids {
+            self.streams.remove(id);
+            out.push(Output::Close { stream: *id });
+        }
+        if !ids.is_empty() {
+            self.release_writers();
         }
     }
 
     /// Time passed: streams that waited too long for their grant, or for the next member.
     pub(super) fn tick(&mut self, out: &mut Outputs<P>) {
         let (clock, mut late, mut broken) = (self.clock, Vec::new(), None);
+        // What a member writes waits for its flushes, on whichever stream they came.
+        let flushing = self.streams.values().any(Stream::awaits_flush);
         for (id, stream) in &self.streams {
             if let Phase::Waiting { since } = stream.phase
                 && clock.since(since) >= GRANT_WAIT
@@ -404,6 +492,7 @@ impl<P: Clone> Replica<P> {
             }
             let all = stream.open.position as u64 + stream.open.chain.len() as u64 + 1;
             let limit = match stream.phase {
+                Phase::Open if flushing => FLUSH_LIMIT,
                 Phase::Open => PROGRESS_LIMIT,
                 _ => OPEN_LIMIT,
             };
@@ -424,6 +513,7 @@ impl<P: Clone> Replica<P> {
         if let Some(id) = broken {
             self.down_broken(id, "no progress", out);
         }
+        self.watch_writers(out);
     }
 
     /// Notes since when the next members owe an answer.
@@ -445,6 +535,31 @@ impl<P: Clone> Replica<P> {
         error.actual = actual;
         error
     }
+}
+
+/// Whether a slice can be one of a chunk of this size at all.
+fn check_slice(slice: &pb::Slice, chunk_size: u32) -> Result<(), pb::ErrorDetail> {
+    let (sequence, length) = (slice.sequence, slice.length);
+    // Parts are whole blocks, so that those of a record are cut where its checksums are.
+    let cut = slice.more && !length.is_multiple_of(BLOCK_SIZE);
+    if length == 0 || length > MAX_SLICE || sequence == 0 || cut {
+        return Err(invalid(format!("slice {sequence} of {length} bytes")));
+    }
+    let end = u64::from(slice.offset) + u64::from(length);
+    let parts = BlockSums::parts(slice.offset, length) as usize;
+    if end > u64::from(chunk_size) || slice.sums.len() != parts {
+        let text = format!(
+            "slice at {}..{end} with {} sums in a chunk of {chunk_size} bytes",
+            slice.offset,
+            slice.sums.len()
+        );
+        return Err(failure(ErrorCode::OutOfRange, text));
+    }
+    Ok(())
+}
+
+fn sealed() -> pb::ErrorDetail {
+    failure(ErrorCode::Sealed, "the chunk is finished at this version")
 }
 
 fn invalid(text: impl Into<String>) -> pb::ErrorDetail {

@@ -1,7 +1,8 @@
 //! A role: the part a replica plays in ordering mutations at one version. Volatile; ended by any
 //! failure, and never started again at the same version.
 
-use super::{Output, Outputs, Replica, StreamId, failure};
+use super::mutation::Mutation;
+use super::{Output, Outputs, Replica, StreamId, Window, failure};
 use gfs_proto::v1 as pb;
 use gfs_types::ErrorCode;
 use pb::push_reply::Body as ReplyBody;
@@ -11,8 +12,8 @@ use std::collections::{BTreeMap, VecDeque};
 #[derive(Debug)]
 pub(super) struct Ordered<P> {
     pub(super) writer: u64,
-    pub(super) slice: pb::Slice,
-    pub(super) payload: P,
+    pub(super) sequence: u64,
+    pub(super) mutation: Mutation<P>,
 }
 
 /// A mutation that the primary ordered and has not acknowledged yet.
@@ -26,13 +27,15 @@ pub(super) struct InFlight {
     pub(super) length: u32,
 }
 
-/// What a primary knows of a writer.
+/// What a primary knows of a writer that has a stream.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Writer {
     /// Last sequence that was given a serial.
     pub(super) ordered: u64,
     /// Last sequence acknowledged.
     pub(super) acknowledged: u64,
+    /// Last sequence of a mutation that it appends; 0: none came.
+    pub(super) appended: u64,
 }
 
 /// What a primary has beyond what every member has.
@@ -42,12 +45,18 @@ pub(super) struct Primary {
     pub(super) serial: u64,
     /// Length of the chunk once all that is in flight is applied.
     pub(super) projected: u32,
+    /// The window then.
+    pub(super) window: Window,
+    /// Bytes that the chunk may grow to.
+    pub(super) limit: u32,
     pub(super) writers: BTreeMap<u64, Writer>,
     pub(super) flight: VecDeque<InFlight>,
     /// No new mutations: a Revoke waits for those in flight.
     pub(super) draining: bool,
     /// Finished: no more mutations at this version.
     pub(super) closed: bool,
+    /// A record did not fit: the chunk is being closed to everybody.
+    pub(super) full: bool,
 }
 
 #[derive(Debug)]
@@ -91,16 +100,24 @@ impl<P: Clone> Replica<P> {
             Some(Primary {
                 serial: header.serial,
                 projected: header.length,
+                window: header.window.clone(),
+                limit: match grant.limit {
+                    0 => self.settings.chunk_size,
+                    limit => limit.min(self.settings.chunk_size),
+                },
                 writers: BTreeMap::new(),
                 flight: VecDeque::new(),
                 draining: false,
                 closed: false,
+                full: false,
             })
         } else {
             return;
         };
-        if primary.is_some() {
+        if let Some(primary) = &primary {
             self.led = grant.version;
+            let clock = self.clock;
+            self.seen = primary.window.entries().map(|entry| (entry.writer, clock)).collect();
         }
         self.role = Some(Role {
             version: grant.version,

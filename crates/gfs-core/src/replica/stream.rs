@@ -1,5 +1,6 @@
 //! A push stream as its receiver sees it.
 
+use super::mutation::Mutation;
 use gfs_proto::v1 as pb;
 use gfs_types::Millis;
 use std::collections::{BTreeMap, VecDeque};
@@ -31,11 +32,26 @@ pub(super) enum Finish {
     Done,
 }
 
-/// A slice that is held: verified, not ordered yet.
-#[derive(Debug)]
-pub(super) struct Held<P> {
-    pub(super) slice: pb::Slice,
-    pub(super) payload: P,
+/// Somebody waits for what was applied to be on disk.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Flush {
+    pub(super) token: u64,
+    /// Primary: what must be acknowledged first.
+    pub(super) after: u64,
+    pub(super) here: Here,
+    /// The members behind have done it.
+    pub(super) below: bool,
+}
+
+/// How far a flush is on this member.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Here {
+    /// Not everything it is to cover is applied.
+    Waiting,
+    /// Passed on; waits for the disk.
+    Due,
+    Running,
+    Done,
 }
 
 #[derive(Debug)]
@@ -49,7 +65,12 @@ pub(super) struct Stream<P> {
     /// Bytes that may be held and in flight.
     pub(super) credit: u32,
     pub(super) used: u32,
-    pub(super) held: BTreeMap<u64, Held<P>>,
+    /// Mutations that came and are not ordered yet.
+    pub(super) held: BTreeMap<u64, Mutation<P>>,
+    /// The one of them of which the end has not come; 0: none.
+    pub(super) partial: u64,
+    /// The repeat of a mutation that goes on with the next slice; 0: none.
+    pub(super) repeating: u64,
     /// The next sequence to take (and send on): all below are held, ordered or done. 0: not known
     /// yet (a secondary takes what the first slice says).
     pub(super) next: u64,
@@ -65,6 +86,9 @@ pub(super) struct Stream<P> {
     pub(super) down_applied: u64,
     /// The writer committed up to this sequence: it may be ahead of what has come.
     pub(super) committed: u64,
+    pub(super) flushes: VecDeque<Flush>,
+    /// The last token.
+    pub(super) flush_token: u64,
     pub(super) finish: Finish,
     /// Someone waits for the answer to Finish.
     pub(super) finish_reply: bool,
@@ -83,6 +107,8 @@ impl<P> Stream<P> {
             credit,
             used: 0,
             held: BTreeMap::new(),
+            partial: 0,
+            repeating: 0,
             next: 0,
             held_told: 0,
             down_held: 0,
@@ -90,16 +116,29 @@ impl<P> Stream<P> {
             serials: VecDeque::new(),
             down_applied: 0,
             committed: 0,
+            flushes: VecDeque::new(),
+            flush_token: 0,
             finish: Finish::No,
             finish_reply: false,
             quiet: None,
         }
     }
 
-    /// The highest sequence that came.
+    /// The highest sequence that came, whole.
     pub(super) fn taken(&self) -> u64 {
-        let held = self.held.last_key_value().map_or(0, |(sequence, _)| *sequence);
+        let mut held = self.held.iter().rev().filter(|(_, mutation)| mutation.whole);
+        let held = held.next().map_or(0, |(sequence, _)| *sequence);
         held.max(self.next.saturating_sub(1))
+    }
+
+    /// Someone waits to hear that it is finished.
+    pub(super) fn wants_finish(&mut self) {
+        self.finish_reply = true;
+        match self.finish {
+            Finish::No => self.finish = Finish::Asked,
+            Finish::Done => self.finish = Finish::Sealing { down: true },
+            Finish::Asked | Finish::Sealing { .. } => {}
+        }
     }
 
     /// Whether members stand behind this one.
@@ -122,12 +161,18 @@ impl<P> Stream<P> {
         !self.has_next() || self.down_applied >= serial
     }
 
+    /// Whether the next member owes the answer to a flush: it may be waiting for its disk.
+    pub(super) fn awaits_flush(&self) -> bool {
+        self.flushes.iter().any(|flush| flush.here > Here::Waiting && !flush.below)
+    }
+
     /// Whether the next member owes an answer.
     pub(super) fn awaits_next(&self) -> bool {
         self.has_next()
             && (self.phase == Phase::Opening
                 || self.sent_down.min(self.committed) > self.down_held
                 || self.serials.back().is_some_and(|(serial, _)| *serial > self.down_applied)
-                || self.finish == Finish::Sealing { down: false })
+                || self.finish == Finish::Sealing { down: false }
+                || self.awaits_flush())
     }
 }

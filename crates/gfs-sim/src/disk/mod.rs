@@ -63,27 +63,43 @@ impl Default for Disk {
 
 impl Disk {
     /// Carries out an operation.
-    pub fn apply(&mut self, handle: u64, op: &DiskOp<Bytes>) {
+    ///
+    /// # Errors
+    /// When bytes that are to be kept beside new ones in their block, or below a cut, do not match
+    /// their checksum: nothing is done.
+    pub fn apply(&mut self, handle: u64, op: &DiskOp<Bytes>) -> Result<(), String> {
         match op {
-            DiskOp::Create { identity, version } => {
-                let header = Header { promised: *version, complete: *version, ..Header::default() };
-                self.chunks.insert(handle, Stored::new(*identity, header));
+            DiskOp::Create { identity, version, length } => {
+                let (promised, complete) = (*version, *version);
+                let header = Header { promised, complete, length: *length, ..Header::default() };
+                self.chunks.insert(handle, Stored::zeros(*identity, header));
             }
             DiskOp::Delete => self.delete(handle),
             op => {
                 if let Some(stored) = self.chunks.get_mut(&handle) {
-                    stored.change(op);
+                    stored.change(op)?;
+                }
+                if matches!(op, DiskOp::Flush) {
+                    // The directory is synced with the file.
+                    self.graves.remove(&handle);
                 }
             }
         }
+        Ok(())
     }
 
     /// What a kill in the middle of an operation leaves: bytes that do not count.
     pub fn tear(&mut self, handle: u64, op: &DiskOp<Bytes>, written: usize) {
-        if let (DiskOp::Write { slice, payload, .. }, Some(stored)) =
+        let (DiskOp::Write { offset, parts, .. }, Some(stored)) =
             (op, self.chunks.get_mut(&handle))
-        {
-            stored.tear(slice.offset, payload.get(..written).unwrap_or(payload));
+        else {
+            return;
+        };
+        let (mut at, mut left) = (*offset, written);
+        for part in parts {
+            stored.tear(at, part.payload.get(..left).unwrap_or(&part.payload));
+            at += part.length;
+            left = left.saturating_sub(part.length as usize);
         }
     }
 
@@ -150,27 +166,23 @@ impl Disk {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use gfs_core::replica::Identity;
-    use gfs_proto::v1 as pb;
+    use gfs_core::replica::{Identity, Part};
     use gfs_types::BlockSums;
 
     fn write(disk: &mut Disk, serial: u64, offset: u32, byte: u8, length: u32) {
         let payload = Bytes::from(vec![byte; length as usize]);
         let sums = BlockSums::of(offset, std::slice::from_ref(&payload));
-        let slice = pb::Slice {
-            sequence: serial,
-            offset,
-            length,
-            sums: sums.0.into_iter().map(|sum| sum.0).collect(),
-            ..Default::default()
-        };
-        disk.apply(7, &DiskOp::Write { version: 1, serial, writer: 9, slice, payload });
+        let sums = sums.0.into_iter().map(|sum| sum.0).collect();
+        let (version, writer, sequence, append) = (1, 9, serial, false);
+        let parts = vec![Part { length, sums, payload }];
+        let op = DiskOp::Write { version, serial, writer, sequence, offset, append, parts };
+        disk.apply(7, &op).unwrap();
     }
 
     fn disk() -> Disk {
         let mut disk = Disk::default();
         let identity = Identity { handle: 7, inode: 3, ..Identity::default() };
-        disk.apply(7, &DiskOp::Create { identity, version: 1 });
+        disk.apply(7, &DiskOp::Create { identity, version: 1, length: 0 }).unwrap();
         write(&mut disk, 1, 0, 1, 100_000);
         disk
     }
@@ -235,7 +247,7 @@ mod tests {
         for seed in 0..100 {
             let mut disk = disk();
             settle(&mut disk);
-            disk.apply(7, &DiskOp::Delete);
+            disk.apply(7, &DiskOp::Delete).unwrap();
             disk.lose_power(&mut Dice::new(seed, 0));
             back += u32::from(disk.chunks.contains_key(&7));
         }
@@ -249,5 +261,48 @@ mod tests {
         assert!(disk.background_sync(Millis(3_000), || true));
         assert!(!disk.background_sync(Millis(9_000), || true));
         assert!(disk.chunks.get(&7).unwrap().has_failed());
+    }
+
+    #[test]
+    fn overwriting_keeps_what_is_beside_it_and_verifies_that_first() {
+        let mut disk = disk();
+        write(&mut disk, 2, 65_000, 2, 1_000);
+        write(&mut disk, 3, 99_000, 3, 70_000);
+        let stored = disk.chunks.get(&7).unwrap();
+        assert_eq!((stored.header.length, stored.damaged().len()), (169_000, 0));
+        let ends = |at: u32| (stored.bytes(at - 1, 1)[0], stored.bytes(at, 1)[0]);
+        assert_eq!([65_000, 66_000, 99_000].map(ends), [(1, 2), (2, 1), (1, 3)]);
+        disk.chunks.get_mut(&7).unwrap().rot(70_000);
+        let payload = Bytes::from_static(b"x");
+        let parts =
+            |payload: &Bytes| vec![Part { length: 1, sums: vec![0], payload: payload.clone() }];
+        let (version, serial, writer, sequence, append) = (1, 4, 9, 4, false);
+        let over = |offset| {
+            let parts = parts(&payload);
+            DiskOp::Write { version, serial, writer, sequence, offset, append, parts }
+        };
+        assert!(disk.apply(7, &over(80_000)).is_err(), "its block is damaged");
+        assert!(disk.apply(7, &over(0)).is_ok());
+        let cut = |length| DiskOp::Complete { version: 2, sealed: true, length };
+        assert!(disk.apply(7, &cut(90_000)).is_err(), "the block that is cut is damaged");
+        disk.apply(7, &cut(60_000)).unwrap();
+        let stored = disk.chunks.get(&7).unwrap();
+        assert_eq!((stored.header.length, stored.damaged().len()), (60_000, 0));
+    }
+
+    #[test]
+    fn what_was_flushed_survives_and_a_chunk_may_begin_with_zeros() {
+        for seed in 0..50 {
+            let mut disk = Disk::default();
+            let identity = Identity { handle: 7, inode: 3, ..Identity::default() };
+            disk.apply(7, &DiskOp::Create { identity, version: 1, length: 70_000 }).unwrap();
+            write(&mut disk, 1, 10, 1, 5);
+            disk.apply(7, &DiskOp::Flush).unwrap();
+            write(&mut disk, 2, 70_000, 2, 5);
+            disk.lose_power(&mut Dice::new(seed, 0));
+            let stored = disk.chunks.get(&7).unwrap();
+            assert_eq!(stored.bytes(9, 7)[..], [0, 1, 1, 1, 1, 1, 0], "seed {seed}");
+            assert!(stored.header.length >= 70_000 && !stored.damaged().contains(&0));
+        }
     }
 }

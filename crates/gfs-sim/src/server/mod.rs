@@ -196,7 +196,7 @@ impl Server {
         ctx.died(self.me(), how);
         for (handle, (_, op)) in std::mem::take(&mut self.writing) {
             match ctx.dice.range(0, 3) {
-                0 => self.disk.apply(handle, &op),
+                0 => drop(self.disk.apply(handle, &op)),
                 1 => self.disk.tear(handle, &op, ctx.dice.range(0, 1 << 20) as usize),
                 _ => {}
             }
@@ -315,7 +315,7 @@ impl Server {
                 let active: Vec<u64> = self
                     .replicas
                     .iter()
-                    .filter(|(_, replica)| replica.is_active())
+                    .filter(|(_, replica)| replica.needs_ticks())
                     .map(|(handle, _)| *handle)
                     .collect();
                 for handle in active {

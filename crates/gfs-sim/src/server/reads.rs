@@ -48,7 +48,10 @@ impl Server {
                 self.roles.insert(asked, role);
             }
             ReadVerdict::AskPrimary(_) => {
-                let error = failure(ErrorCode::Fenced, "not known to be acknowledged");
+                let error = match self.replicas.get(&request.handle) {
+                    Some(replica) => replica.unsettled_now(),
+                    None => failure(ErrorCode::UnknownChunk, "no such chunk"),
+                };
                 self.end_read(ctx, stream, Err(error));
             }
             ReadVerdict::Refuse(error) => self.end_read(ctx, stream, Err(error)),
@@ -116,7 +119,7 @@ impl Server {
         ctx.after(self.me(), SCRUB_MICROS, Timer { kind: SCRUB, number });
     }
 
-    fn tell_damage(&mut self, ctx: &mut Context, handle: u64) {
+    pub(super) fn tell_damage(&mut self, ctx: &mut Context, handle: u64) {
         if let Some(state) = self.state_of(handle, false) {
             let body = Some(pb::notice::Body::Damaged(state));
             self.notice(ctx, pb::Notice { handle, body });
@@ -133,7 +136,8 @@ impl Server {
         match answer {
             Ok(confirmed) if confirmed.primary => {
                 let (version, length) = (request.version, confirmed.length);
-                self.step(ctx, request.handle, Event::Confirmed { version, length });
+                let serial = confirmed.serial;
+                self.step(ctx, request.handle, Event::Confirmed { version, length, serial });
                 self.read(ctx, read, request, false);
             }
             _ => {
@@ -154,7 +158,7 @@ impl Server {
             Some(replica) => Ok(pb::ConfirmedResponse {
                 length: replica.confirmed(),
                 primary: replica.knows_confirmed(request.version),
-                ..Default::default()
+                serial: replica.acknowledged(),
             }),
             None => Err(Box::new(failure(ErrorCode::UnknownChunk, "no such chunk"))),
         };

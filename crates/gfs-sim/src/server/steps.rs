@@ -6,9 +6,13 @@ use crate::disk::Stored;
 use crate::network::StreamId;
 use crate::wire::Wire;
 use bytes::Bytes;
-use gfs_core::replica::{CommandId, DiskOp, Event, Output, Replica, digest};
+use gfs_core::replica::{CommandId, DiskOp, Event, Output, Part, Replica, digest};
 use gfs_proto::v1 as pb;
 use gfs_types::ErrorCode;
+
+fn length_of(parts: &[Part<Bytes>]) -> u64 {
+    parts.iter().map(|part| u64::from(part.length)).sum()
+}
 
 impl Server {
     /// Feeds a replica an event and carries out what comes of it.
@@ -62,12 +66,17 @@ impl Server {
                 let body = Some(pb::notice::Body::Unreachable(unreachable));
                 self.notice(ctx, pb::Notice { handle, body });
             }
+            Output::WriterVanished { version, writer, length } => {
+                let vanished = pb::WriterVanished { version, writer, length };
+                let body = Some(pb::notice::Body::WriterVanished(vanished));
+                self.notice(ctx, pb::Notice { handle, body });
+            }
         }
     }
 
     fn begin_disk(&mut self, ctx: &mut Context, handle: u64, op: DiskOp<Bytes>) {
         let weight = match &op {
-            DiskOp::Write { payload, .. } => payload.len() as u64 / 500,
+            DiskOp::Write { parts, .. } => length_of(parts) / 500,
             _ => 0,
         };
         let mut delay = ctx.dice.range(self.manners.delay.0, self.manners.delay.1 + 1) + weight;
@@ -81,13 +90,16 @@ impl Server {
     pub(super) fn disk_done(&mut self, ctx: &mut Context, handle: u64) {
         let Some((_, op)) = self.writing.remove(&handle) else { return };
         let result = self.carry_out_on_disk(ctx, handle, &op);
+        if result.as_ref().is_err_and(|error| error.error_code() == ErrorCode::Corrupt) {
+            self.tell_damage(ctx, handle);
+        }
         match &op {
-            DiskOp::Write { serial, slice, .. } => ctx.note(
+            DiskOp::Write { serial, offset, parts, .. } => ctx.note(
                 self.me(),
                 format_args!(
                     "wrote {handle} serial {serial} at {}+{} {}",
-                    slice.offset,
-                    slice.length,
+                    offset,
+                    length_of(parts),
                     result.is_ok()
                 ),
             ),
@@ -108,8 +120,7 @@ impl Server {
             self.failing = "a write failed".to_owned();
             return Err(failure(ErrorCode::DiskError, "the disk failed"));
         }
-        self.disk.apply(handle, op);
-        Ok(())
+        self.disk.apply(handle, op).map_err(|why| failure(ErrorCode::Corrupt, why))
     }
 
     /// What the store refuses, and what a disk that is full or read-only does not take.
@@ -120,7 +131,7 @@ impl Server {
         let room = self.manners.room;
         let used = self.disk.used();
         let (bytes, most) = match op {
-            DiskOp::Write { payload, .. } => (payload.len() as u64, room),
+            DiskOp::Write { parts, .. } => (length_of(parts), room),
             DiskOp::Create { version: 0, .. } => (1, room / 100 * 90),
             DiskOp::Create { .. } => (1, room / 100 * 95),
             _ => (0, u64::MAX),

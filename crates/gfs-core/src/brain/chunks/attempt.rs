@@ -106,7 +106,12 @@ impl Chunks {
         for asked in &mut change.asked {
             asked.equal = asked.server == best
                 || asked.answer.is_some_and(|a| {
-                    (a.length, a.digest) == (answer.length, answer.digest) && !a.damaged
+                    // With the same bytes it may still remember other mutations: one that it did
+                    // not apply may have written what was there. A clone has what its source had.
+                    let there = a.complete == answer.complete || a.complete == 0;
+                    (a.length, a.digest) == (answer.length, answer.digest)
+                        && (there && a.serial == answer.serial)
+                        && !a.damaged
                 });
         }
         change.stage = Stage::Equalizing(best);

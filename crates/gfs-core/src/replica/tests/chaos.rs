@@ -47,6 +47,44 @@ mod planted {
     }
 
     #[test]
+    fn taking_a_writer_up_where_it_says_is_caught() {
+        caught(Mistake::PrimaryReappliesRetriedRecord);
+    }
+
+    #[test]
+    fn giving_an_offset_twice_is_caught() {
+        caught(Mistake::PrimaryGivesOffsetTwice);
+    }
+
+    #[test]
+    fn sealing_before_what_is_in_flight_is_done_is_caught() {
+        caught(Mistake::PrimarySealsBeforeInFlightIsDone);
+    }
+
+    #[test]
+    fn answering_a_flush_before_a_secondary_is_caught() {
+        caught(Mistake::PrimaryAnswersFlushBeforeSecondary);
+    }
+
+    #[test]
+    fn applying_half_a_mutation_is_caught() {
+        caught(Mistake::ReplicaAppliesHalfAMutation);
+    }
+
+    #[test]
+    fn showing_what_may_be_taken_back_is_caught() {
+        caught(Mistake::ReplicaShowsUnsettledBytes);
+    }
+
+    #[test]
+    fn trusting_a_forgotten_writer_is_caught() {
+        use super::super::writers::{forgetful, in_doubt};
+        assert!(in_doubt(&mut forgetful(Mistakes::default()), 1, 4, 5));
+        let mistakes = Mistakes::default().with(Mistake::PrimaryTrustsForgottenWriter);
+        assert!(!in_doubt(&mut forgetful(mistakes), 1, 4, 5), "not planted");
+    }
+
+    #[test]
     fn answering_prepare_during_a_write_is_caught() {
         caught(Mistake::ReplicaAnswersPrepareDuringWrite);
     }

@@ -1,13 +1,13 @@
-//! Three replicas, two writers and a master in miniature, wired by queues that a seeded scheduler
+//! Three replicas, a few writers and a master in miniature, wired by queues that a seeded scheduler
 //! empties in any order; streams break, servers die, disks fail. What must hold is checked as it
-//! happens and at the end.
+//! happens and at the end. A byte of a payload stands for a block of the chunk.
 
-use super::cluster_checks::store;
+use super::cluster_disk::{Disk, store};
 use super::*;
 use std::collections::BTreeSet;
 
 pub(super) const SERVERS: usize = 3;
-pub(super) const SLICES: u64 = 12;
+pub(super) const MUTATIONS: u64 = 12;
 
 /// splitmix64: a seed reproduces a run exactly.
 pub(super) struct Dice(u64);
@@ -20,17 +20,6 @@ impl Dice {
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         ((z ^ (z >> 31)) % sides as u64) as usize
     }
-}
-
-/// What is on a server's disk.
-#[derive(Clone, Default)]
-pub(super) struct Disk {
-    pub(super) stored: Option<(Identity, Header)>,
-    pub(super) bytes: Vec<u8>,
-    /// (writer, sequence) in the order applied.
-    pub(super) log: Vec<(u64, u64)>,
-    /// The log of what is being copied.
-    pub(super) copied: Vec<(u64, u64)>,
 }
 
 pub(super) struct Node {
@@ -70,10 +59,32 @@ pub(super) struct Link {
     pub(super) ended: (bool, bool),
 }
 
+/// What a writer does.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Manner {
+    /// Writes where it was planned to, behind what others write.
+    Sequential,
+    Append,
+    /// Writes anywhere below the end, and across it.
+    Overwrite,
+}
+
 pub(super) struct Writer {
-    pub(super) slices: Vec<(u32, Payload)>,
+    pub(super) manner: Manner,
+    /// Where each mutation goes, in blocks, and its bytes. Of one that is appended: where it went,
+    /// once that was said.
+    pub(super) mutations: Vec<(Option<u32>, Payload)>,
     pub(super) acknowledged: u64,
+    /// The first that is not sent, and the first that never was.
     pub(super) next: u64,
+    pub(super) fresh: u64,
+    /// The chunk takes no more of it.
+    pub(super) done: bool,
+    /// It asked for what can never be.
+    pub(super) gave_up: bool,
+    /// Flushes asked for on the stream, with the last mutation that each covers.
+    pub(super) flushes: VecDeque<(u64, u64)>,
+    pub(super) flush_token: u64,
     pub(super) link: Option<usize>,
     pub(super) opened: bool,
     /// Of its last stream.
@@ -96,6 +107,10 @@ pub(super) struct Master {
     pub(super) source: usize,
     /// As agreed.
     pub(super) length: u32,
+    /// It was told that the chunk is finished.
+    pub(super) sealed: bool,
+    /// Who was a member, of each version.
+    pub(super) history: BTreeMap<u64, Vec<usize>>,
 }
 
 pub(super) struct Cluster {
@@ -106,6 +121,9 @@ pub(super) struct Cluster {
     pub(super) writers: Vec<Writer>,
     pub(super) master: Master,
     pub(super) mistakes: Mistakes,
+    pub(super) chunk_size: u32,
+    /// A copy ended in the middle: a replica has bytes of mutations that it does not know of.
+    pub(super) torn: bool,
     pub(super) ids: u64,
     pub(super) faults: bool,
 }
@@ -116,34 +134,65 @@ pub(super) fn server(node: usize) -> u32 {
 
 pub(super) type Checked = Result<(), String>;
 
+impl Writer {
+    fn is_over(&self) -> bool {
+        self.done || self.gave_up || self.acknowledged == MUTATIONS
+    }
+}
+
+/// Who writes what: two that fill the chunk together, or some that append and some that overwrite.
+fn plan(dice: &mut Dice) -> Vec<Writer> {
+    let manners = match dice.roll(4) {
+        0 => vec![Manner::Sequential; 2],
+        1 => vec![Manner::Append; 3],
+        2 => vec![Manner::Append, Manner::Append, Manner::Overwrite],
+        _ => vec![Manner::Append, Manner::Overwrite, Manner::Overwrite],
+    };
+    let mut writers: Vec<Writer> = manners
+        .into_iter()
+        .map(|manner| Writer {
+            manner,
+            mutations: Vec::new(),
+            acknowledged: 0,
+            next: 1,
+            fresh: 1,
+            done: false,
+            gave_up: false,
+            flushes: VecDeque::new(),
+            flush_token: 0,
+            link: None,
+            opened: false,
+            version: 0,
+            stale: None,
+        })
+        .collect();
+    let mut end = 0;
+    while writers.iter().any(|writer| writer.mutations.len() < MUTATIONS as usize) {
+        let w = dice.roll(writers.len());
+        let (writer, name) = (&mut writers[w], w as u8 * 50);
+        let bytes = vec![name + writer.mutations.len() as u8 + 1; 1 + dice.roll(5)];
+        if writer.mutations.len() < MUTATIONS as usize {
+            let place = (writer.manner == Manner::Sequential).then_some(end);
+            end += bytes.len() as u32;
+            writer.mutations.push((place, bytes));
+        }
+    }
+    writers
+}
+
 impl Cluster {
     pub(super) fn new(seed: u64, mistakes: Mistakes) -> Self {
         let mut dice = Dice(seed);
-        let mut writers: Vec<Writer> = (0..2)
-            .map(|_| Writer {
-                slices: Vec::new(),
-                acknowledged: 0,
-                next: 1,
-                link: None,
-                opened: false,
-                version: 0,
-                stale: None,
-            })
-            .collect();
-        let mut offset = 0;
-        while writers.iter().any(|writer| writer.slices.len() < SLICES as usize) {
-            let w = dice.roll(2);
-            let sequence = writers[w].slices.len();
-            let bytes = vec![(w * 100 + sequence + 1) as u8; 1 + dice.roll(5)];
-            if sequence < SLICES as usize {
-                let length = bytes.len() as u32;
-                writers[w].slices.push((offset, bytes));
-                offset += length;
-            }
-        }
+        let writers = plan(&mut dice);
+        // The smaller one is filled by those who append.
+        let planned = writers.iter().any(|writer| writer.manner == Manner::Sequential);
+        let chunk_size = BLOCK_SIZE * if planned || dice.roll(2) == 0 { 256 } else { 64 };
         let nodes = (0..SERVERS)
             .map(|node| Node {
-                replica: Replica::absent(Settings { mistakes, ..settings(server(node)) }, 5),
+                replica: Replica::absent(
+                    Settings { mistakes, chunk_size, ..settings(server(node)) },
+                    5,
+                ),
                 disk: Disk::default(),
                 op: None,
                 source: 0,
@@ -159,6 +208,8 @@ impl Cluster {
             prepared: BTreeMap::new(),
             source: 0,
             length: 0,
+            sealed: false,
+            history: BTreeMap::from([(1, vec![0, 1, 2])]),
         };
         let mut cluster = Self {
             dice,
@@ -168,6 +219,8 @@ impl Cluster {
             writers,
             master,
             mistakes,
+            chunk_size,
+            torn: false,
             ids: 0,
             faults: true,
         };
@@ -181,12 +234,12 @@ impl Cluster {
             self.faults = round < 3_000;
             self.now = self.now + Millis(self.dice.roll(12) as u64);
             self.round()?;
-            if self.writers.iter().all(|w| w.acknowledged == SLICES) && round > 500 {
+            if self.writers.iter().all(Writer::is_over) && round > 500 {
                 return self.settle();
             }
         }
         let progress: Vec<_> = self.writers.iter().map(|w| w.acknowledged).collect();
-        Err(format!("no end: acknowledged {progress:?} of {SLICES}\n{}", self.describe()))
+        Err(format!("no end: acknowledged {progress:?} of {MUTATIONS}\n{}", self.describe()))
     }
 
     /// A last version change, undisturbed, and the state after it.
@@ -216,7 +269,8 @@ impl Cluster {
         match self.dice.roll(20) {
             0 if self.faults && self.dice.roll(12) == 0 => self.fault()?,
             0..=3 => self.write(),
-            4..=8 => self.finish_disk()?,
+            4..=7 => self.finish_disk()?,
+            8 => self.read()?,
             9..=10 => self.deliver_command()?,
             11 => self.deliver_inbox()?,
             12 if self.dice.roll(4) == 0 => {
@@ -262,12 +316,14 @@ impl Cluster {
         {
             store(&mut self.nodes[n].disk, op);
         }
-        let config = Settings { mistakes: self.mistakes, ..settings(server(n)) };
+        let (mistakes, chunk_size) = (self.mistakes, self.chunk_size);
+        let config = Settings { mistakes, chunk_size, ..settings(server(n)) };
         let node = &mut self.nodes[n];
         node.replica = match node.disk.stored.clone() {
             Some((identity, header)) => Replica::load(config, identity, header),
             None => Replica::absent(config, 5),
         };
+        self.torn |= node.disk.copied.is_some();
         node.inbox.clear();
         node.commands.clear();
         for link in self.links.values_mut() {
@@ -316,7 +372,10 @@ impl Cluster {
             match above {
                 Above::Writer(w) => {
                     if self.writers[w].link == Some(id) {
-                        let failed = matches!(up, Up::Reply(ReplyBody::Failed(_)));
+                        let over = |body: &ReplyBody| {
+                            matches!(body, ReplyBody::Failed(_) | ReplyBody::Finished(_))
+                        };
+                        let failed = matches!(&up, Up::Reply(body) if over(body));
                         self.writer_hears(w, up)?;
                         if failed || end {
                             self.hang_up(id);
@@ -336,7 +395,8 @@ impl Cluster {
             link.ended.1 |= matches!(down, Some(Down::End));
             match down {
                 Some(Down::Push(body, payload)) => {
-                    self.step(node, Event::Push { stream, body, payload, credit: 40 })?;
+                    let credit = 40 * BLOCK_SIZE;
+                    self.step(node, Event::Push { stream, body, payload, credit })?;
                 }
                 Some(Down::End) => self.step(node, Event::Closed { stream })?,
                 None => {}
@@ -381,9 +441,7 @@ impl Cluster {
         for output in out {
             match output {
                 Output::Reply { stream, body } => {
-                    if let ReplyBody::Acknowledged(ack) = &body {
-                        self.check_acknowledged(n, stream, ack)?;
-                    }
+                    self.check_reply(n, stream, &body)?;
                     if let Some(link) = self.receiver(n, stream) {
                         link.up.push_back(Up::Reply(body));
                     }
@@ -433,10 +491,11 @@ impl Cluster {
                     };
                     // The bytes change at once, what is known of them only at the end.
                     self.nodes[n].disk.bytes = source.bytes;
-                    self.nodes[n].disk.copied = source.log;
+                    self.nodes[n].disk.copied = Some(source.log);
                     self.nodes[n].inbox.push_back(Event::CopyEnded { id, result: Ok(outcome) });
                 }
                 Output::AbortCopy { id } => {
+                    self.torn |= self.nodes[n].disk.copied.is_some();
                     self.nodes[n].inbox.retain(|event| {
                         !matches!(event, Event::CopyEnded { .. } | Event::CopyPlanned { .. })
                     });
@@ -444,7 +503,7 @@ impl Cluster {
                     self.nodes[n].inbox.push_back(Event::CopyEnded { id, result: Err(error) });
                 }
                 Output::CommandDone { id, result, .. } => self.command_done(n, id, result),
-                Output::Unreachable { .. } => {}
+                Output::Unreachable { .. } | Output::WriterVanished { .. } => {}
             }
         }
         Ok(())
@@ -459,8 +518,8 @@ impl Cluster {
         let changing = change.is_some();
         let mut text = format!("master {version} {next} {members:?} changing {changing}\n");
         for w in &self.writers {
-            let at = (w.acknowledged, w.next, w.link, w.opened, w.version, w.stale);
-            text += &format!("writer {at:?}\n");
+            let at = (w.acknowledged, w.next, w.link, w.opened, w.version, w.stale, w.done);
+            text += &format!("writer {:?} {at:?}\n", w.manner);
         }
         for node in &self.nodes {
             let role = node.replica.role.as_ref().map(|role| (role.version, role.is_primary()));

@@ -7,7 +7,9 @@ use std::collections::BTreeSet;
 impl Cluster {
     pub(super) fn grant(&self, length: u32) -> pb::Grant {
         let servers: Vec<u32> = self.master.members.iter().map(|n| server(*n)).collect();
-        grant(self.master.version, &servers, if self.master.version == 1 { 0 } else { length })
+        let length = if self.master.version == 1 { 0 } else { length };
+        let sealed = self.master.sealed;
+        pb::Grant { sealed, ..grant(self.master.version, &servers, length) }
     }
 
     pub(super) fn grant_all(&mut self) {
@@ -70,7 +72,7 @@ impl Cluster {
         let header = self.nodes[n].replica.header().cloned().unwrap_or_default();
         let disk = &self.nodes[n].disk;
         let mut content = disk.bytes.clone();
-        content.resize(header.length as usize, 0);
+        content.resize((header.length / BLOCK_SIZE) as usize, 0);
         let said = (header.complete, header.serial, content);
         self.master.prepared.insert(n, said);
         self.advance_change();
@@ -91,7 +93,8 @@ impl Cluster {
             self.master.source = best;
             let mut waiting = BTreeSet::new();
             for n in &chosen {
-                if self.master.prepared[n].2 != self.master.prepared[&best].2 {
+                // Also one with the same bytes may have applied other mutations.
+                if self.master.prepared[n] != self.master.prepared[&best] {
                     let id = CommandId(self.id());
                     waiting.insert(id);
                     let body = pb::Equalize { next: self.master.next, ..Default::default() };
@@ -102,7 +105,9 @@ impl Cluster {
             return self.advance_change();
         }
         self.master.version = self.master.next;
-        self.master.length = self.master.prepared[&self.master.source].2.len() as u32;
+        let blocks = self.master.prepared[&self.master.source].2.len() as u32;
+        self.master.length = blocks * BLOCK_SIZE;
+        self.master.history.insert(self.master.version, chosen.clone());
         self.master.members = chosen;
         self.master.change = None;
         self.grant_all();

@@ -70,14 +70,14 @@ fn a_grant_needs_the_promise_and_the_agreed_length() {
     let out = one.command(Body::Grant(grant(2, &[1], 3)));
     assert!(matches!(
         out.as_slice(),
-        [Output::Disk(DiskOp::Complete { version: 2, sealed: false })]
+        [Output::Disk(DiskOp::Complete { version: 2, sealed: false, length: 3 })]
     ));
     assert_eq!(done(&one.disk(Ok(()))), Some(Ok(())));
     let header = one.replica.header().unwrap();
     assert_eq!((header.complete, header.serial, one.replica.confirmed()), (2, 0, 3));
     // The window outlives the version: a repeat is known.
     let out = one.push(2, open(2, 9, 0, &[]));
-    let opened = pb::PushOpened { credit: 100, length: 3, sequence: 1, ..Default::default() };
+    let opened = pb::PushOpened { credit: 100, length: 3, sequence: 1, offsets: vec![0] };
     assert_eq!(replies(&out), [&ReplyBody::Opened(opened)]);
     assert_eq!(acknowledged(&one.slice(2, slice(1, 0, b"abc"))), Some((1, 3)));
 }

@@ -10,8 +10,8 @@ fn applied(through: u64) -> ReplyBody {
     ReplyBody::Applied(pb::Applied { through })
 }
 
-fn apply(serial: u64, writer: u64, sequence: u64) -> PushBody {
-    PushBody::Apply(pb::Apply { serial, writer, sequence, confirmed: 0, ..Default::default() })
+fn apply(serial: u64, writer: u64, sequence: u64, offset: u32) -> PushBody {
+    PushBody::Apply(pb::Apply { serial, writer, sequence, offset, ..Default::default() })
 }
 
 /// A primary of three with an open stream 1 of writer 9.
@@ -273,8 +273,8 @@ fn a_gap_in_the_serials_blocks() {
     let mut one = tail();
     one.slice(1, slice(1, 0, b"abc"));
     one.slice(2, slice(1, 3, b"de"));
-    assert!(one.push(2, apply(2, 8, 1)).is_empty(), "serial 1 is missing");
-    let out = one.push(1, apply(1, 9, 1));
+    assert!(one.push(2, apply(2, 8, 1, 3)).is_empty(), "serial 1 is missing");
+    let out = one.push(1, apply(1, 9, 1, 0));
     assert_eq!(written(&out), Some(1));
     let out = one.disk(Ok(()));
     assert_eq!((replies(&out), written(&out)), (vec![], Some(2)), "the next is here already");
@@ -288,7 +288,7 @@ fn a_batch_is_answered_together_but_not_for_ever() {
         one.slice(1, slice(sequence, (sequence as u32 - 1) * 3, b"abc"));
     }
     for serial in 1..=6 {
-        one.push(1, apply(serial, 9, serial));
+        one.push(1, apply(serial, 9, serial, (serial as u32 - 1) * 3));
     }
     let answers: Vec<_> = (1..=6)
         .flat_map(|_| replies(&one.disk(Ok(()))).into_iter().cloned().collect::<Vec<_>>())
@@ -302,6 +302,8 @@ fn a_role_alone_needs_no_ticks() {
     assert!(one.replica.is_active());
     one.step(Event::Closed { stream: StreamId(1) });
     assert!(one.replica.primary_at().is_some() && !one.replica.is_active());
+    assert!(one.replica.needs_ticks(), "the writer may be gone");
+    assert!(!one.wait(60_100).is_empty() && !one.replica.needs_ticks());
 }
 
 #[test]
@@ -309,8 +311,8 @@ fn a_serial_comes_once() {
     let mut one = tail();
     one.slice(1, slice(1, 0, b"abc"));
     one.slice(1, slice(2, 3, b"de"));
-    one.push(1, apply(1, 9, 1));
-    let out = one.push(1, apply(1, 9, 2));
+    one.push(1, apply(1, 9, 1, 0));
+    let out = one.push(1, apply(1, 9, 2, 3));
     assert_eq!(failed(&out).map(|f| f.0), Some(ErrorCode::InvalidArgument));
     // The write under way ends well all the same, and what is stored says so.
     one.disk(Ok(()));
@@ -326,7 +328,7 @@ fn a_member_passes_on_and_speaks_for_all_below() {
     let out = one.slice(1, slice(1, 0, b"abc"));
     assert_eq!((sent_down(&out).len(), replies(&out).len()), (1, 0));
     assert_eq!(replies(&one.down(1, held(1))), [&held(1)]);
-    let out = one.push(1, apply(1, 9, 1));
+    let out = one.push(1, apply(1, 9, 1, 0));
     assert_eq!((written(&out), sent_down(&out).len()), (Some(1), 1));
     assert!(one.down(1, applied(1)).is_empty());
     assert_eq!(replies(&one.disk(Ok(()))), [&applied(1)]);
@@ -388,7 +390,7 @@ fn silence_below_ends_the_role_after_two_seconds_of_it() {
 fn a_disk_error_ends_the_role_and_names_this_server() {
     let mut one = tail();
     one.slice(1, slice(1, 0, b"abc"));
-    one.push(1, apply(1, 9, 1));
+    one.push(1, apply(1, 9, 1, 0));
     let out = one.disk(Err(failure(ErrorCode::NoSpace, "full")));
     assert_eq!(failed(&out), Some((ErrorCode::NoSpace, 3, 0)));
     assert_eq!(one.replica.header().map(|h| (h.serial, h.length)), Some((0, 0)));
@@ -435,7 +437,7 @@ fn a_writer_that_finishes_beside_another_does_not_seal() {
 fn a_member_seals_at_the_confirmed_length_only() {
     let mut one = tail();
     one.slice(1, slice(1, 0, b"abc"));
-    one.push(1, apply(1, 9, 1));
+    one.push(1, apply(1, 9, 1, 0));
     one.disk(Ok(()));
     let out = one.push(1, PushBody::Finish(pb::Finish { confirmed: 3 }));
     assert!(matches!(out.as_slice(), [Output::Disk(DiskOp::Seal)]), "{out:?}");
@@ -453,13 +455,13 @@ fn reads_stop_at_what_is_confirmed() {
     let serve = |bytes, chunk_length| ReadVerdict::Serve { bytes, chunk_length };
     assert_eq!(one.replica.read(1, 0, 10), serve(0, 0));
     one.slice(1, slice(1, 0, b"abc"));
-    one.push(1, apply(1, 9, 1));
+    one.push(1, apply(1, 9, 1, 0));
     one.disk(Ok(()));
     assert_eq!(one.replica.read(1, 0, 3), ReadVerdict::AskPrimary(member(1)));
-    one.step(Event::Confirmed { version: 1, length: 2 });
+    one.step(Event::Confirmed { version: 1, length: 2, serial: 0 });
     assert_eq!(one.replica.read(1, 0, 2), serve(2, 2));
     assert_eq!(one.replica.read(1, 1, 2), ReadVerdict::AskPrimary(member(1)));
-    one.step(Event::Confirmed { version: 1, length: 9 });
+    one.step(Event::Confirmed { version: 1, length: 9, serial: 0 });
     assert_eq!(one.replica.read(1, 1, 9), serve(2, 3));
     assert_eq!(one.replica.read(1, u32::MAX, u32::MAX), serve(0, 3));
     assert!(matches!(one.replica.read(2, 0, 1), ReadVerdict::Refuse(e) if e.actual == 1));

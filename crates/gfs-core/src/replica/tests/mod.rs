@@ -4,13 +4,19 @@
 mod chaos;
 mod cluster;
 mod cluster_checks;
+mod cluster_disk;
 mod cluster_master;
 mod cluster_writers;
 mod commands;
 mod confirmed;
+mod flush;
 mod messages;
+mod mutations;
+mod overwrites;
+mod writers;
 
 use super::*;
+use gfs_types::BLOCK_SIZE;
 use pb::command::Body;
 
 /// What a slice of a test carries.
@@ -68,16 +74,31 @@ pub(super) fn slice(sequence: u64, offset: u32, bytes: &[u8]) -> (PushBody, Payl
     (PushBody::Slice(slice), bytes.to_vec())
 }
 
+/// A record to be appended.
+pub(super) fn record(sequence: u64, length: u32) -> (PushBody, Payload) {
+    let sums = vec![0; length.div_ceil(BLOCK_SIZE) as usize];
+    let slice =
+        pb::Slice { sequence, length, sums, commit: true, append: true, ..Default::default() };
+    (PushBody::Slice(slice), Vec::new())
+}
+
 /// One replica under test, driven by hand.
 pub(super) struct One {
     pub(super) replica: Replica<Payload>,
     pub(super) now: Millis,
+    /// Bytes reserved for each stream.
+    pub(super) credit: u32,
     ids: u64,
 }
 
 impl One {
     pub(super) fn absent(server: u32) -> Self {
-        Self { replica: Replica::absent(settings(server), 5), now: Millis(1_000), ids: 0 }
+        Self {
+            replica: Replica::absent(settings(server), 5),
+            now: Millis(1_000),
+            credit: 100,
+            ids: 0,
+        }
     }
 
     /// A replica that was granted version 1 with these members.
@@ -106,8 +127,8 @@ impl One {
     }
 
     pub(super) fn push(&mut self, stream: u64, body: PushBody) -> Vec<Output<Payload>> {
-        let stream = StreamId(stream);
-        self.step(Event::Push { stream, body, payload: None, credit: 100 })
+        let (stream, credit) = (StreamId(stream), self.credit);
+        self.step(Event::Push { stream, body, payload: None, credit })
     }
 
     pub(super) fn slice(
@@ -124,7 +145,7 @@ impl One {
     }
 
     pub(super) fn opened_below(&mut self, stream: u64) -> Vec<Output<Payload>> {
-        let opened = pb::PushOpened { credit: 80, ..Default::default() };
+        let opened = pb::PushOpened { credit: self.credit * 4 / 5, ..Default::default() };
         self.down(stream, ReplyBody::Opened(opened))
     }
 
@@ -163,6 +184,14 @@ pub(super) fn failed(out: &[Output<Payload>]) -> Option<(ErrorCode, u32, u64)> {
 pub(super) fn acknowledged(out: &[Output<Payload>]) -> Option<(u64, u32)> {
     replies(out).into_iter().find_map(|body| match body {
         ReplyBody::Acknowledged(ack) => Some((ack.through, ack.length)),
+        _ => None,
+    })
+}
+
+/// Where the writer's mutations went that are acknowledged.
+pub(super) fn places(out: &[Output<Payload>]) -> Option<(u64, Vec<u32>)> {
+    replies(out).into_iter().find_map(|body| match body {
+        ReplyBody::Acknowledged(ack) => Some((ack.through, ack.offsets.clone())),
         _ => None,
     })
 }

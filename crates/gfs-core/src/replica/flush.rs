@@ -31,7 +31,9 @@ impl<P: Clone> Replica<P> {
         // A member behind is told when all it is to cover is applied there.
         let after = primary.map_or(0, |primary| match primary.writers.get(&stream.writer) {
             Some(writer) if primary.full => writer.ordered,
-            _ => stream.committed.min(stream.taken()),
+            // Of what is pushed again over this stream another one has brought the commit.
+            Some(writer) => writer.ordered.max(stream.committed.min(stream.taken())),
+            None => 0,
         });
         let below = !stream.has_next();
         stream.flushes.push_back(Flush { token, after, here: Here::Waiting, below });

@@ -4,12 +4,19 @@
 //! carries out in order. The rules it keeps:
 //!
 //! * **Data flow apart from control flow** (GFS paper §3.2). Slices go down the chain and are held
-//!   ([`push`]); the primary gives a slice its serial only when every member holds it; every member
+//!   ([`push`]) until their mutation is whole ([`mutation`]); the primary gives it its serial, and
+//!   of a record that is appended the place (§3.3), only when every member holds it; every member
 //!   applies strictly by serial, and a missing one blocks ([`order`]).
 //! * **Acknowledged means applied everywhere**: the primary acknowledges a serial when it and
 //!   everything behind it in the chain has applied it, in the order of serials.
 //! * **Exactly once**: a writer's mutations are taken in the writer's order; a repeat is recognised
-//!   by the window that is stored with the chunk, and gets the recorded answer.
+//!   by the window that is stored with the chunk, and gets the recorded answer. A writer that was
+//!   forgotten is told so, if something is in doubt ([`writers`]).
+//! * **No padding**: a record that does not fit closes the chunk, short, to everybody ([`finish`]).
+//! * **Nothing is shown that may be taken back**: neither bytes behind the confirmed end nor those
+//!   that an unacknowledged mutation has replaced ([`unsettled`], [`read`]).
+//! * **On disk means on every member's disk**: a flush goes down the chain when what it is to cover
+//!   is acknowledged ([`flush`]).
 //! * **A role is volatile and fragile** ([`role`]): any failure of a member, a stream in the chain
 //!   or the disk ends it, and nothing but a new version starts another one.
 //! * **A version change first ends what is under way** ([`command`]): Prepare is answered when no
@@ -376,6 +383,24 @@ impl<P: Clone> Replica<P> {
         self.confirmed = 0;
         self.unsettled = Unsettled::default();
         self.seen.clear();
+    }
+
+    /// What it was stored on is gone, and an operation that is under way may never end: all streams
+    /// and commands end with this error, and there is no such replica here any more. Whatever still
+    /// comes of what was under way is ignored; to be dropped after that.
+    pub fn abandon(&mut self, mut error: pb::ErrorDetail, out: &mut Outputs<P>) {
+        error.server = self.settings.server;
+        self.disk = None;
+        self.end_role(&error, out);
+        for stream in self.streams.keys().copied().collect::<Vec<_>>() {
+            self.fail_stream(stream, error.clone(), out);
+            if self.streams.remove(&stream).is_some() {
+                out.push(Output::Close { stream });
+            }
+        }
+        self.fail_commands(&error, out);
+        self.stored = None;
+        self.confirmed = 0;
     }
 
     /// Takes one event and appends what is to be done.

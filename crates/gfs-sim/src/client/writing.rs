@@ -73,13 +73,13 @@ impl Client {
             } else if writing.writer.failure().is_some() {
                 // It failed while the application waited for room: that it hears now.
                 writing.waits = Some((Token(number), writing.handed));
-                Event::Flush { token: Token(number), disk: false }
+                Event::Flush { token: Token(number) }
             } else if self.dice.chance(120) {
                 writing.waits = Some((Token(number), writing.handed));
                 if self.dice.chance(500) {
-                    Event::Flush { token: Token(number), disk: false }
+                    Event::Flush { token: Token(number) }
                 } else {
-                    Event::Sync { token: Token(number), disk: false }
+                    Event::Sync { token: Token(number) }
                 }
             } else {
                 let Some(room) = writing.writer.room() else { return };
@@ -135,8 +135,6 @@ impl Client {
                 let request = match question {
                     Question::Allocate(r) => Request::Allocate(r),
                     Question::Recover(r) => Request::Recover(r),
-                    // Only who flushes to disk or overwrites leases chunks.
-                    Question::Lease(_) => return,
                     Question::Sync(r) => Request::Sync(r),
                     Question::Close(r) => Request::Close(r),
                 };
@@ -149,7 +147,7 @@ impl Client {
                 writing.streams.insert(stream, opened);
                 self.roles.insert(opened, Role::Push(stream));
             }
-            Effect::Send { stream, slice, mut head, .. } => {
+            Effect::Send { stream, slice, mut head } => {
                 let Some(to) = writing.streams.get(&stream) else { return };
                 // A payload that was let go of too early is gone: nothing right can be sent.
                 let payload = writing
@@ -174,14 +172,6 @@ impl Client {
                     ctx.send(me, *to, Wire::Push(body, None));
                 }
             }
-            Effect::SendFlush { stream, token } => {
-                let body = Box::new(pb::push_request::Body::Flush(pb::Flush { token }));
-                if let Some(to) = writing.streams.get(&stream) {
-                    ctx.send(me, *to, Wire::Push(body, None));
-                }
-            }
-            // Of appenders and overwriters.
-            Effect::Outcomes { .. } | Effect::Settled { .. } => {}
             Effect::CloseStream { stream } => {
                 if let Some(closed) = writing.streams.remove(&stream) {
                     self.roles.remove(&closed);
@@ -287,9 +277,8 @@ impl Client {
             Some(Body::Acknowledged(acknowledged)) => StreamEvent::Acknowledged(acknowledged),
             Some(Body::Resend(resend)) => StreamEvent::Resend(resend),
             Some(Body::Finished(finished)) => StreamEvent::Finished(finished),
-            Some(Body::Flushed(flushed)) => StreamEvent::Flushed(flushed),
             Some(Body::Failed(failed)) => StreamEvent::Failed(failed.error.unwrap_or_default()),
-            Some(Body::Held(_) | Body::Applied(_)) => return,
+            Some(Body::Held(_) | Body::Applied(_) | Body::Flushed(_)) => return,
         };
         self.write_step(ctx, Event::Stream { stream, event });
         self.write_on(ctx);

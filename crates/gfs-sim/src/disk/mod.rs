@@ -70,15 +70,18 @@ impl Disk {
     pub fn apply(&mut self, handle: u64, op: &DiskOp<Bytes>) -> Result<(), String> {
         match op {
             DiskOp::Create { identity, version, length } => {
-                let header = Header { promised: *version, complete: *version, ..Header::default() };
-                let mut stored = Stored::new(*identity, header);
-                stored.put_zeros(*length);
-                self.chunks.insert(handle, stored);
+                let (promised, complete) = (*version, *version);
+                let header = Header { promised, complete, length: *length, ..Header::default() };
+                self.chunks.insert(handle, Stored::zeros(*identity, header));
             }
             DiskOp::Delete => self.delete(handle),
             op => {
                 if let Some(stored) = self.chunks.get_mut(&handle) {
-                    return stored.change(op);
+                    stored.change(op)?;
+                }
+                if matches!(op, DiskOp::Flush) {
+                    // The directory is synced with the file.
+                    self.graves.remove(&handle);
                 }
             }
         }
@@ -92,12 +95,9 @@ impl Disk {
         else {
             return;
         };
-        // Below the length the redo record sees to it that nothing is torn.
         let (mut at, mut left) = (*offset, written);
         for part in parts {
-            let bytes = part.payload.get(..left).unwrap_or(&part.payload);
-            let known = stored.header.length.saturating_sub(at).min(bytes.len() as u32);
-            stored.tear(at + known, bytes.get(known as usize..).unwrap_or_default());
+            stored.tear(at, part.payload.get(..left).unwrap_or(&part.payload));
             at += part.length;
             left = left.saturating_sub(part.length as usize);
         }
@@ -173,8 +173,8 @@ mod tests {
         let payload = Bytes::from(vec![byte; length as usize]);
         let sums = BlockSums::of(offset, std::slice::from_ref(&payload));
         let sums = sums.0.into_iter().map(|sum| sum.0).collect();
-        let parts = vec![Part { length, sums, payload }];
         let (version, writer, sequence, append) = (1, 9, serial, false);
+        let parts = vec![Part { length, sums, payload }];
         let op = DiskOp::Write { version, serial, writer, sequence, offset, append, parts };
         disk.apply(7, &op).unwrap();
     }
@@ -261,5 +261,48 @@ mod tests {
         assert!(disk.background_sync(Millis(3_000), || true));
         assert!(!disk.background_sync(Millis(9_000), || true));
         assert!(disk.chunks.get(&7).unwrap().has_failed());
+    }
+
+    #[test]
+    fn overwriting_keeps_what_is_beside_it_and_verifies_that_first() {
+        let mut disk = disk();
+        write(&mut disk, 2, 65_000, 2, 1_000);
+        write(&mut disk, 3, 99_000, 3, 70_000);
+        let stored = disk.chunks.get(&7).unwrap();
+        assert_eq!((stored.header.length, stored.damaged().len()), (169_000, 0));
+        let ends = |at: u32| (stored.bytes(at - 1, 1)[0], stored.bytes(at, 1)[0]);
+        assert_eq!([65_000, 66_000, 99_000].map(ends), [(1, 2), (2, 1), (1, 3)]);
+        disk.chunks.get_mut(&7).unwrap().rot(70_000);
+        let payload = Bytes::from_static(b"x");
+        let parts =
+            |payload: &Bytes| vec![Part { length: 1, sums: vec![0], payload: payload.clone() }];
+        let (version, serial, writer, sequence, append) = (1, 4, 9, 4, false);
+        let over = |offset| {
+            let parts = parts(&payload);
+            DiskOp::Write { version, serial, writer, sequence, offset, append, parts }
+        };
+        assert!(disk.apply(7, &over(80_000)).is_err(), "its block is damaged");
+        assert!(disk.apply(7, &over(0)).is_ok());
+        let cut = |length| DiskOp::Complete { version: 2, sealed: true, length };
+        assert!(disk.apply(7, &cut(90_000)).is_err(), "the block that is cut is damaged");
+        disk.apply(7, &cut(60_000)).unwrap();
+        let stored = disk.chunks.get(&7).unwrap();
+        assert_eq!((stored.header.length, stored.damaged().len()), (60_000, 0));
+    }
+
+    #[test]
+    fn what_was_flushed_survives_and_a_chunk_may_begin_with_zeros() {
+        for seed in 0..50 {
+            let mut disk = Disk::default();
+            let identity = Identity { handle: 7, inode: 3, ..Identity::default() };
+            disk.apply(7, &DiskOp::Create { identity, version: 1, length: 70_000 }).unwrap();
+            write(&mut disk, 1, 10, 1, 5);
+            disk.apply(7, &DiskOp::Flush).unwrap();
+            write(&mut disk, 2, 70_000, 2, 5);
+            disk.lose_power(&mut Dice::new(seed, 0));
+            let stored = disk.chunks.get(&7).unwrap();
+            assert_eq!(stored.bytes(9, 7)[..], [0, 1, 1, 1, 1, 1, 0], "seed {seed}");
+            assert!(stored.header.length >= 70_000 && !stored.damaged().contains(&0));
+        }
     }
 }

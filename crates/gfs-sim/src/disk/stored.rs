@@ -86,6 +86,25 @@ impl Stored {
         }
     }
 
+    /// A file of zeros, as many as the header says.
+    pub(super) fn zeros(identity: Identity, header: Header) -> Self {
+        let mut stored = Self::new(identity, header);
+        stored.file.data = vec![0; stored.header.length as usize];
+        stored.marks.tail = stored.sum_blocks(0, stored.header.length);
+        stored
+    }
+
+    /// Makes the checksums of the blocks from this one up to a length; returns that of the last
+    /// block if it is not whole, else 0.
+    fn sum_blocks(&mut self, first: u32, end: u32) -> u32 {
+        for block in first..end / BLOCK_SIZE {
+            let sum = Crc::of(self.range(block, BLOCK_SIZE)).0;
+            self.file.put_sum(block, sum);
+        }
+        let rest = end % BLOCK_SIZE;
+        if rest == 0 { 0 } else { Crc::of(self.range(end / BLOCK_SIZE, rest)).0 }
+    }
+
     /// Whether it counts as no copy until it is compared with one.
     #[must_use]
     pub const fn is_suspect(&self) -> bool {
@@ -187,28 +206,21 @@ impl Stored {
         self.durable = Some(Box::new(Image { slot, file: self.file.clone() }));
     }
 
-    /// A content of zeros.
-    pub(super) fn put_zeros(&mut self, length: u32) {
-        self.file.put(0, &vec![0; length as usize]);
-        for block in 0..length / BLOCK_SIZE {
-            let sum = Crc::of(self.range(block, BLOCK_SIZE)).0;
-            self.file.put_sum(block, sum);
-        }
-        let tail = Crc::of(self.range(length / BLOCK_SIZE, length % BLOCK_SIZE)).0;
-        self.header.length = length;
-        self.marks.tail = if length.is_multiple_of(BLOCK_SIZE) { 0 } else { tail };
-    }
-
     /// Carries out an operation on what is there.
     pub(super) fn change(&mut self, op: &DiskOp<Bytes>) -> Result<(), String> {
         match op {
             DiskOp::Write { serial, writer, sequence, offset, parts, .. } => {
-                let (length, tail) = self.write(*offset, parts)?;
+                self.check_kept(*offset, parts)?;
+                self.begin_change();
+                let tail = self.write(*offset, parts);
+                let end = offset + length_of(parts);
                 self.put_slot(|header, marks| {
-                    header.length = length;
+                    header.length = header.length.max(end);
                     header.serial = *serial;
                     header.window.record(*writer, *sequence, *offset);
                     marks.tail = tail;
+                    // What the last sync made durable holds up to here only.
+                    marks.synced.2 = marks.synced.2.min(*offset);
                 });
             }
             DiskOp::Promise { next } => self.put_slot(|header, _| header.promised = *next),
@@ -222,58 +234,57 @@ impl Stored {
                     marks.suspect = false;
                 });
             }
+            DiskOp::Flush => self.sync(false),
             DiskOp::Seal => self.put_slot(|header, _| header.sealed = true),
             DiskOp::Demote => self.put_slot(|header, _| header.complete = 0),
             DiskOp::Become(outcome) => self.become_copy(outcome),
-            DiskOp::Flush => self.sync(false),
             DiskOp::Create { .. } | DiskOp::Delete => {}
         }
         Ok(())
     }
 
-    /// Writes a mutation, over bytes of the content, behind them, or both. Returns the length then
-    /// and the checksum of the last block if that is not whole.
-    fn write(&mut self, offset: u32, parts: &[Part<Bytes>]) -> Result<(u32, u32), String> {
-        let old = self.header.length;
-        let end = offset + parts.iter().map(|part| part.length).sum::<u32>();
-        let length = old.max(end);
-        let blocks = offset / BLOCK_SIZE..end.div_ceil(BLOCK_SIZE);
-        // What the length does not cover is no content: the checksum of the tail is made of the
-        // bytes below the old length, which must match their own, and of the new ones.
-        let tail = old / BLOCK_SIZE;
-        let sound = old.is_multiple_of(BLOCK_SIZE) || self.is_sound(tail);
-        for block in blocks.clone() {
+    /// Bytes of the content that stay beside new ones in their block must match their checksum.
+    fn check_kept(&self, offset: u32, parts: &[Part<Bytes>]) -> Result<(), String> {
+        let (old, end) = (self.header.length, offset + length_of(parts));
+        if offset >= old {
+            return Ok(());
+        }
+        for block in offset / BLOCK_SIZE..end.min(old).div_ceil(BLOCK_SIZE) {
             let start = block * BLOCK_SIZE;
-            let kept = start + bytes_of(block, old);
-            let replaced = offset <= start && kept <= end;
-            if offset < kept && !replaced && !self.is_sound(block) {
+            let replaced = offset <= start && start + bytes_of(block, old) <= end;
+            if !replaced && !self.is_sound(block) {
                 return Err(format!("block {block} does not match its checksum"));
             }
         }
-        self.begin_change();
+        Ok(())
+    }
+
+    /// Writes the bytes of a mutation and the checksums of whole blocks; returns the new one of the
+    /// tail.
+    fn write(&mut self, offset: u32, parts: &[Part<Bytes>]) -> u32 {
+        // What the length does not cover is no content: the checksum of the tail is made of the
+        // bytes below the old length, which must match their own, and of the new ones.
+        let old = self.header.length;
+        let (tail, end) = (old / BLOCK_SIZE, offset + length_of(parts));
+        let sound = old.is_multiple_of(BLOCK_SIZE) || offset < old || self.is_sound(tail);
         let mut at = offset;
         for part in parts {
             self.file.put(at, &part.payload);
             at += part.length;
         }
-        let mut last = if end < old { self.marks.tail } else { 0 };
-        for block in blocks {
-            let bytes = bytes_of(block, length);
-            let mut sum = Crc::of(self.range(block, bytes)).0;
-            if !sound && block == tail && offset >= old {
-                // A damaged block stays one.
-                sum ^= 1;
-            }
-            if bytes == BLOCK_SIZE {
-                self.file.put_sum(block, sum);
-            } else {
-                last = sum;
+        let length = old.max(end);
+        let first = offset / BLOCK_SIZE;
+        // Behind what is written the checksums stay.
+        let summed = length.min(end.next_multiple_of(BLOCK_SIZE));
+        let mut last = self.sum_blocks(first, summed);
+        if !sound && first == tail {
+            // A damaged block stays one.
+            match self.file.sums.get_mut(tail as usize) {
+                Some(sum) if length / BLOCK_SIZE > tail => *sum ^= 1,
+                _ => last ^= 1,
             }
         }
-        if offset < old {
-            self.marks.synced.2 = self.marks.synced.2.min(offset - offset % BLOCK_SIZE);
-        }
-        Ok((length, last))
+        if summed == length { last } else { self.marks.tail }
     }
 
     /// Drops what is behind this length.
@@ -281,27 +292,33 @@ impl Stored {
         if length >= self.header.length {
             return Ok(());
         }
-        let block = length / BLOCK_SIZE;
-        let part = length % BLOCK_SIZE;
-        if part != 0 && !self.is_sound(block) {
-            return Err(format!("block {block} does not match its checksum"));
+        let tail = length / BLOCK_SIZE;
+        if !length.is_multiple_of(BLOCK_SIZE) && !self.is_sound(tail) {
+            return Err(format!("block {tail} does not match its checksum"));
         }
-        let tail = if part == 0 { 0 } else { Crc::of(self.range(block, part)).0 };
         self.begin_change();
+        self.file.data.truncate(length as usize);
+        self.file.sums.truncate(tail as usize);
+        let sum = self.sum_blocks(tail, length);
         self.put_slot(|header, marks| {
             header.length = length;
-            marks.tail = tail;
-            marks.synced.2 = marks.synced.2.min(length - part);
+            marks.tail = sum;
+            marks.synced.2 = marks.synced.2.min(length - length % BLOCK_SIZE);
         });
+        // No older header, longer than its file, can come back.
         self.make_durable();
         Ok(())
     }
 
-    /// Bytes that were written before the header that would have counted them.
+    /// Bytes that were written before the header that would have counted them. Below the length a
+    /// redo record sees to it that nothing is torn.
     pub(super) fn tear(&mut self, offset: u32, bytes: &[u8]) {
-        if offset >= self.header.length {
+        let known = self.header.length.saturating_sub(offset) as usize;
+        if let Some(bytes) = bytes.get(known..)
+            && !bytes.is_empty()
+        {
             self.begin_change();
-            self.file.put(offset, bytes);
+            self.file.put(offset + known as u32, bytes);
         }
     }
 
@@ -460,6 +477,10 @@ impl File {
             }
         }
     }
+}
+
+fn length_of(parts: &[Part<Bytes>]) -> u32 {
+    parts.iter().map(|part| part.length).sum()
 }
 
 /// Bytes of a block below a length.

@@ -80,6 +80,8 @@ pub(super) struct Writer {
     pub(super) fresh: u64,
     /// The chunk takes no more of it.
     pub(super) done: bool,
+    /// It asked for what can never be.
+    pub(super) gave_up: bool,
     /// Flushes asked for on the stream, with the last mutation that each covers.
     pub(super) flushes: VecDeque<(u64, u64)>,
     pub(super) flush_token: u64,
@@ -134,7 +136,7 @@ pub(super) type Checked = Result<(), String>;
 
 impl Writer {
     fn is_over(&self) -> bool {
-        self.done || self.acknowledged == MUTATIONS
+        self.done || self.gave_up || self.acknowledged == MUTATIONS
     }
 }
 
@@ -155,6 +157,7 @@ fn plan(dice: &mut Dice) -> Vec<Writer> {
             next: 1,
             fresh: 1,
             done: false,
+            gave_up: false,
             flushes: VecDeque::new(),
             flush_token: 0,
             link: None,

@@ -39,7 +39,7 @@ impl Cluster {
         let end = self.nodes.iter().map(|n| n.replica.confirmed() / BLOCK_SIZE).max().unwrap_or(0);
         let anywhere = self.dice.roll(end as usize + 1) as u32;
         let writer = &mut self.writers[w];
-        if writer.done || writer.stale.is_some_and(|stale| stale >= version) {
+        if writer.done || writer.gave_up || writer.stale.is_some_and(|stale| stale >= version) {
             return;
         }
         writer.stale = None;
@@ -169,8 +169,8 @@ impl Cluster {
                 if !matches!(code, ErrorCode::WrongOffset | ErrorCode::Cancelled) {
                     writer.stale = Some(version);
                 }
-                // A plan that does not fit the chunk.
-                writer.done |= code == ErrorCode::OutOfRange;
+                // A plan that does not fit the chunk. What it has in flight may still be applied.
+                writer.gave_up |= code == ErrorCode::OutOfRange;
             }
             Up::End => {
                 writer.link = None;

@@ -43,6 +43,19 @@ fn a_flush_waits_for_what_is_committed_and_for_every_member() {
 }
 
 #[test]
+fn a_flush_covers_what_an_earlier_stream_of_the_writer_has_in_flight() {
+    let mut one = written_here();
+    one.step(Event::Closed { stream: StreamId(1) });
+    one.push(2, open(1, 9, 0, &[2]));
+    one.opened_below(2);
+    one.slice(2, slice(1, 0, b"abc"));
+    assert!(one.push(2, flush(1)).is_empty(), "the member behind has not applied it");
+    let out = one.down(1, ReplyBody::Applied(pb::Applied { through: 1 }));
+    assert_eq!(acknowledged(&out), Some((1, 3)));
+    assert!(flushes(&out));
+}
+
+#[test]
 fn a_member_flushes_and_speaks_for_all_below() {
     let mut one = One::granted(2, &[1, 2, 3]);
     one.push(1, open(1, 9, 1, &[3]));

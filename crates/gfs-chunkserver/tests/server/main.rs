@@ -6,6 +6,7 @@
 mod changes;
 mod hostile;
 mod master;
+mod mutations;
 mod rig;
 mod scrub;
 mod volumes;

@@ -2,7 +2,7 @@
 
 use crate::master::Master;
 use async_trait::async_trait;
-use gfs_chunkserver::files::{ChunkFiles, FaultyFiles, OsFiles};
+use gfs_chunkserver::files::{ChunkFiles, FaultyFiles, OsFiles, WitnessFiles};
 use gfs_chunkserver::store::BootId;
 use gfs_chunkserver::{ChunkServer, Config, Directory, Parts, Volumes, VolumesOptions};
 use gfs_core::scrub::Settings;
@@ -84,6 +84,8 @@ pub(crate) enum Disk {
     Model(FaultyFiles),
     /// Several, one for each volume.
     Models(Vec<FaultyFiles>),
+    /// A real one, and who watches what is durable on it.
+    Watched(tempfile::TempDir, WitnessFiles),
 }
 
 impl Disk {
@@ -101,9 +103,14 @@ impl Disk {
         (Self::Models(files.clone()), files)
     }
 
+    pub(crate) fn watched() -> (Self, WitnessFiles) {
+        let files = WitnessFiles::new(Arc::new(OsFiles));
+        (Self::Watched(tempfile::tempdir().unwrap(), files.clone()), files)
+    }
+
     pub(crate) fn dir(&self) -> PathBuf {
         match self {
-            Self::Real(dir) => dir.path().join("volume"),
+            Self::Real(dir) | Self::Watched(dir, _) => dir.path().join("volume"),
             Self::Model(_) | Self::Models(_) => Path::new("/volume").to_owned(),
         }
     }
@@ -114,6 +121,7 @@ impl Disk {
         match self {
             Self::Real(_) => one(Arc::new(OsFiles)),
             Self::Model(files) => one(Arc::new(files.clone())),
+            Self::Watched(_, files) => one(Arc::new(files.clone())),
             Self::Models(all) => (0..)
                 .zip(all)
                 .map(|(at, files)| Directory {

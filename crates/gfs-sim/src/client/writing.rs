@@ -73,13 +73,13 @@ impl Client {
             } else if writing.writer.failure().is_some() {
                 // It failed while the application waited for room: that it hears now.
                 writing.waits = Some((Token(number), writing.handed));
-                Event::Flush { token: Token(number) }
+                Event::Flush { token: Token(number), disk: false }
             } else if self.dice.chance(120) {
                 writing.waits = Some((Token(number), writing.handed));
                 if self.dice.chance(500) {
-                    Event::Flush { token: Token(number) }
+                    Event::Flush { token: Token(number), disk: false }
                 } else {
-                    Event::Sync { token: Token(number) }
+                    Event::Sync { token: Token(number), disk: false }
                 }
             } else {
                 let Some(room) = writing.writer.room() else { return };
@@ -135,6 +135,7 @@ impl Client {
                 let request = match question {
                     Question::Allocate(r) => Request::Allocate(r),
                     Question::Recover(r) => Request::Recover(r),
+                    Question::Lease(r) => Request::Lease(r),
                     Question::Sync(r) => Request::Sync(r),
                     Question::Close(r) => Request::Close(r),
                 };
@@ -147,13 +148,17 @@ impl Client {
                 writing.streams.insert(stream, opened);
                 self.roles.insert(opened, Role::Push(stream));
             }
-            Effect::Send { stream, slice, mut head } => {
+            Effect::Send { stream, slice, from, mut head } => {
                 let Some(to) = writing.streams.get(&stream) else { return };
                 // A payload that was let go of too early is gone: nothing right can be sent.
                 let payload = writing
                     .slices
                     .get(&slice)
-                    .cloned()
+                    .and_then(|payload| {
+                        let from = from as usize;
+                        let to = from.checked_add(head.length as usize)?;
+                        (to <= payload.len()).then(|| payload.slice(from..to))
+                    })
                     .unwrap_or_else(|| vec![0; head.length as usize].into());
                 let sums = BlockSums::of(head.offset, std::slice::from_ref(&payload));
                 head.sums = sums.0.into_iter().map(|sum| sum.0).collect();
@@ -172,6 +177,12 @@ impl Client {
                     ctx.send(me, *to, Wire::Push(body, None));
                 }
             }
+            Effect::SendFlush { stream, token } => {
+                let body = Box::new(pb::push_request::Body::Flush(pb::Flush { token }));
+                if let Some(to) = writing.streams.get(&stream) {
+                    ctx.send(me, *to, Wire::Push(body, None));
+                }
+            }
             Effect::CloseStream { stream } => {
                 if let Some(closed) = writing.streams.remove(&stream) {
                     self.roles.remove(&closed);
@@ -183,6 +194,8 @@ impl Client {
                 let stream = ctx.open(me, node, Wire::Confirmed(request));
                 self.roles.insert(stream, Role::Probe(probe));
             }
+            // Only of what is appended or overwritten.
+            Effect::Outcomes { .. } | Effect::Settled { .. } => {}
             Effect::Release { slice } => {
                 writing.slices.remove(&slice);
             }
@@ -278,7 +291,8 @@ impl Client {
             Some(Body::Resend(resend)) => StreamEvent::Resend(resend),
             Some(Body::Finished(finished)) => StreamEvent::Finished(finished),
             Some(Body::Failed(failed)) => StreamEvent::Failed(failed.error.unwrap_or_default()),
-            Some(Body::Held(_) | Body::Applied(_) | Body::Flushed(_)) => return,
+            Some(Body::Flushed(flushed)) => StreamEvent::Flushed(flushed),
+            Some(Body::Held(_) | Body::Applied(_)) => return,
         };
         self.write_step(ctx, Event::Stream { stream, event });
         self.write_on(ctx);

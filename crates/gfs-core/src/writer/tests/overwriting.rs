@@ -473,3 +473,40 @@ fn a_write_that_the_master_has_no_chunk_for_fails_and_others_do_not() {
     });
     assert!(asks, "the other goes on: {effects:?}");
 }
+
+/// Nothing else happens that could remind it.
+#[test]
+fn a_sync_to_disk_with_nothing_under_way_is_asked_for_at_once() {
+    let mut machine = FileOverwriter::new(config(Mistakes::default()), 9, 7, Millis(0));
+    let mut effects = Vec::new();
+    machine.write(Millis(0), SliceId(1), 0, 10, &mut effects);
+    let Some(Effect::Ask { ask, .. }) = effects.pop() else { panic!("{effects:?}") };
+    let location = pb::ChunkLocation {
+        handle: 5,
+        version: 2,
+        length: 100,
+        sealed: true,
+        servers: vec![pb::ServerLocation { server: 1, ..Default::default() }],
+        primary: 1,
+        ..Default::default()
+    };
+    let result = Ok(Answer::Chunk(Box::new(location)));
+    machine.step(Millis(1), Event::Answer { ask, result }, &mut effects);
+    let Some(Effect::OpenStream { stream, .. }) = effects.pop() else { panic!("{effects:?}") };
+    let opened = pb::PushOpened { credit: 1 << 20, length: 100, ..Default::default() };
+    let acknowledged = pb::Acknowledged { through: 1, length: 100, offsets: vec![0] };
+    for event in [StreamEvent::Opened(opened), StreamEvent::Acknowledged(acknowledged)] {
+        machine.step(Millis(2), Event::Stream { stream, event }, &mut effects);
+    }
+    assert!(matches!(effects.last(), Some(Effect::Release { slice: SliceId(1) })), "{effects:?}");
+    effects.clear();
+    machine.step(Millis(3), Event::Sync { token: Token(2), disk: true }, &mut effects);
+    let [Effect::SendFlush { stream: asked, token }] = effects[..] else { panic!("{effects:?}") };
+    assert_eq!(asked, stream);
+    effects.clear();
+    let event = StreamEvent::Flushed(pb::Flushed { token });
+    machine.step(Millis(4), Event::Stream { stream, event }, &mut effects);
+    let [Effect::Done { token: Token(2), result: Ok(None) }] = effects[..] else {
+        panic!("{effects:?}")
+    };
+}

@@ -1309,6 +1309,14 @@ pub struct LeaseRequest {
     pub offset: u64,
     #[prost(message, optional, tag = "4")]
     pub place: ::core::option::Option<Place>,
+    /// The version at which the caller failed to write the chunk; 0: it did not. If the chunk is still
+    /// at it the lease comes with a new one.
+    #[prost(uint64, tag = "5")]
+    pub version: u64,
+    /// Numbers of servers that the caller or a primary could not reach. Believed of those who were
+    /// given the lease before.
+    #[prost(uint32, repeated, tag = "6")]
+    pub unreachable: ::prost::alloc::vec::Vec<u32>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct LeaseResponse {

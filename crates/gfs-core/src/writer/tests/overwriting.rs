@@ -15,6 +15,8 @@ struct Chunk {
     start: u64,
     version: u64,
     primary: u32,
+    /// The primary gave its role up, of which the master knows nothing.
+    resigned: bool,
     bytes: Vec<u8>,
     /// By writer: the last sequence that is on every replica.
     done: BTreeMap<u64, u64>,
@@ -241,6 +243,11 @@ impl World {
             stream.down.push_back(StreamEvent::Failed(failed(ErrorCode::StaleVersion)));
             return true;
         }
+        if chunk.resigned {
+            stream.mute = true;
+            stream.down.push_back(StreamEvent::Failed(failed(ErrorCode::NotPrimary)));
+            return true;
+        }
         match stream.up.pop_front() {
             Some(Up::Open) => {
                 stream.acknowledged = chunk.done.get(&writer).copied().unwrap_or(0);
@@ -306,13 +313,17 @@ impl World {
         chunk.tentative.clear();
         chunk.version += 1;
         chunk.primary = primary;
+        chunk.resigned = false;
     }
 
-    fn lease(&mut self, offset: u64) -> Answer {
+    fn lease(&mut self, request: &pb::LeaseRequest) -> Answer {
+        let offset = request.offset;
         let end = |chunk: &Chunk| chunk.start + chunk.bytes.len() as u64;
         let index = self.chunks.iter().position(|c| c.start <= offset && offset < end(c));
         let index = index.expect("within the file");
-        if self.chunks[index].primary == 0 {
+        let chunk = &self.chunks[index];
+        assert!(request.version <= chunk.version, "a version that never was");
+        if chunk.primary == 0 || request.version == chunk.version {
             self.change_version(index, 1);
         }
         let chunk = &self.chunks[index];
@@ -345,6 +356,10 @@ impl World {
             let primary = self.dice.roll(2) as u32;
             return self.change_version(index, primary);
         }
+        if self.fault(150) {
+            let index = self.dice.roll(self.chunks.len() as u64) as usize;
+            self.chunks[index].resigned = true;
+        }
         match self.dice.roll(5) {
             0 if !self.clients[at].asks.is_empty() => {
                 let (ask, question) = self.clients[at].asks.remove(0);
@@ -352,7 +367,7 @@ impl World {
                 let result = if self.fault(6) {
                     Err(failed(ErrorCode::Unavailable))
                 } else {
-                    Ok(self.lease(lease.offset))
+                    Ok(self.lease(&lease))
                 };
                 self.step(at, Event::Answer { ask, result });
             }

@@ -154,7 +154,7 @@ fn who_failed_at_a_version_gets_the_lease_with_another() {
     let request = failed(&world, 8, next.version, vec![victim]);
     let without = again(&mut world, request).unwrap();
     assert!(without.primary != 0 && without.servers.iter().all(|s| s.server != victim));
-    let request = failed(&world, 8, without.version + 1, vec![]);
+    let request = failed(&world, 8, without.version + 100, vec![]);
     assert_eq!(again(&mut world, request), Err(ErrorCode::StaleVersion));
     let request = failed(&world, 8, without.version, vec![1; 65]);
     assert_eq!(again(&mut world, request), Err(ErrorCode::InvalidArgument));

@@ -238,8 +238,8 @@ fn from_server(f: &mut fmt::Formatter<'_>, body: &pb::server_message::Body) -> f
                 f.write_str("notice damaged")?;
                 state(f, Some(d))
             }
-            Some(Notice::Unreachable(u)) => {
-                write!(f, "notice {}v{}: {} unreachable", n.handle, u.version, u.server)
+            Some(Notice::PrimaryEnded(e)) => {
+                write!(f, "notice {}v{}: ended, {} unreachable", n.handle, e.version, e.unreachable)
             }
             Some(Notice::WriterVanished(w)) => {
                 write!(f, "notice {}: writer {}", n.handle, w.writer)

@@ -82,6 +82,8 @@ enum Link {
         then: Remedy,
     },
     Recovering(AskId),
+    /// It holds no right to the file: which version is there now, with a lease?
+    Leasing(AskId),
     /// A replica of the sealed chunk is asked what became of the mutations; it is this one of the
     /// location.
     Settling(AskId, usize),
@@ -414,7 +416,11 @@ impl ChunkWriter {
     }
 
     pub(super) fn asked(&self, ask: AskId) -> bool {
-        matches!(&self.link, Link::Recovering(asked) | Link::Settling(asked, _) if *asked == ask)
+        matches!(
+            &self.link,
+            Link::Recovering(asked) | Link::Leasing(asked) | Link::Settling(asked, _)
+                if *asked == ask
+        )
     }
 
     fn stream(&self) -> Option<StreamId> {

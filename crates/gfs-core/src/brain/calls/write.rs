@@ -215,7 +215,7 @@ impl Brain {
         // A version change takes the lease away: not while somebody writes. (And a displaced
         // writer must not come back in this way.) But where no primary is left that could say what
         // was acknowledged, a reader need not wait until the writer is known to have vanished.
-        let overwrites = !holds_right && self.overwrites(handle, caller.client);
+        let overwrites = self.overwrites(handle, caller.client);
         if !holds_right && !overwrites && self.chunks.has_primary(handle) {
             if let Some(busy) = self.held(inode, work.now.mono) {
                 return Err(busy);
@@ -261,6 +261,8 @@ impl Brain {
             request.version,
             &unreachable,
             match (holds_right, overwrites) {
+                // A writer that brings to disk what it left behind.
+                (true, true) if self.is_sealed(handle) => Want::Overwrite,
                 (true, _) => Want::Extend,
                 (false, true) => Want::Overwrite,
                 (false, false) => Want::Read,

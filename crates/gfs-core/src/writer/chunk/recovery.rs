@@ -134,12 +134,16 @@ impl ChunkWriter {
 
     pub(super) fn recover(&mut self, step: &mut Step<'_>) {
         if self.manner == Manner::Overwrite {
-            // It holds no right to the file: the master looks for itself who is out of reach.
+            // It holds no right to the file, and the master of today may not know that it overwrites.
             let (inode, offset) = (step.inode, self.start);
             let lease = pb::LeaseRequest { inode, offset, ..Default::default() };
-            self.link = Link::Recovering(step.ask(Question::Lease(lease)));
+            self.link = Link::Leasing(step.ask(Question::Lease(lease)));
             return;
         }
+        self.ask_recover(step);
+    }
+
+    fn ask_recover(&mut self, step: &mut Step<'_>) {
         let recover = pb::RecoverRequest {
             header: None,
             inode: step.inode,
@@ -167,6 +171,9 @@ impl ChunkWriter {
         match result {
             Ok(Answer::Chunk(location)) => {
                 let (sealed, length) = (location.sealed, location.length);
+                // The lease that failed is what the master would give: it must be told so.
+                let failed = location.version == self.version();
+                let again = matches!(self.link, Link::Leasing(_)) && failed;
                 if let Err(error) = self.locate(step.config, *location) {
                     if self.fails_alone() {
                         self.fail_all(&error, step);
@@ -175,6 +182,7 @@ impl ChunkWriter {
                     return Err(error);
                 }
                 match self.manner {
+                    Manner::Overwrite if again => self.ask_recover(step),
                     Manner::InOrder if sealed => self.sealed_at(length, step)?,
                     Manner::Append if sealed => self.is_sealed_for_appender(step),
                     _ => {}

@@ -2200,20 +2200,22 @@ pub mod notice {
         /// The server's own finding (a read, a scrub): the replica is damaged or gone.
         #[prost(message, tag = "2")]
         Damaged(super::ReplicaState),
-        /// A primary cannot reach a member.
+        /// A primary orders no more mutations.
         #[prost(message, tag = "3")]
-        Unreachable(super::MemberUnreachable),
+        PrimaryEnded(super::PrimaryEnded),
         /// A writer of the chunk has neither a stream nor made a mutation for 60 s.
         #[prost(message, tag = "4")]
         WriterVanished(super::WriterVanished),
     }
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct MemberUnreachable {
+pub struct PrimaryEnded {
+    /// It was the primary at this version, and nobody told it to end.
     #[prost(uint64, tag = "1")]
     pub version: u64,
+    /// Number of a member that it could not reach; 0: for another reason.
     #[prost(uint32, tag = "2")]
-    pub server: u32,
+    pub unreachable: u32,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct WriterVanished {

@@ -134,7 +134,7 @@ impl ChunkWriter {
 
     pub(super) fn recover(&mut self, step: &mut Step<'_>) {
         if self.manner == Manner::Overwrite {
-            // It holds no right to the file.
+            // It holds no right to the file, and the master of today may not know that it overwrites.
             let lease = pb::LeaseRequest {
                 header: None,
                 inode: step.inode,

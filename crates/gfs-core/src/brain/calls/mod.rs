@@ -502,14 +502,8 @@ fn copies_of(goal: Option<&pb::Goal>) -> Result<u8, GfsError> {
 
 /// Reads a durability.
 fn durability_of(value: i32) -> Result<pb::Durability, GfsError> {
-    match pb::Durability::try_from(value) {
-        Ok(pb::Durability::Disk) => Err(GfsError::new(
-            ErrorCode::Unsupported,
-            "durability DISK is not served by this cluster yet",
-        )),
-        Ok(durability) => Ok(durability),
-        Err(_) => Err(GfsError::invalid(format!("durability {value} is none"))),
-    }
+    pb::Durability::try_from(value)
+        .map_err(|_| GfsError::invalid(format!("durability {value} is none")))
 }
 
 /// The error for a name that is bound to something else than the caller saw.

@@ -50,8 +50,9 @@ check-dependencies: prepare ## licences, banned and doubled crates, the layering
 	scripts/check-dependencies
 
 .PHONY: check-bad-input
-check-bad-input: # every case of docs/bad-input.md names tests that exist
+check-bad-input: # every case of docs/bad-input.md and every limit of docs/limits.md names tests that exist
 	scripts/check-bad-input-table docs/bad-input.md
+	scripts/check-bad-input-table docs/limits.md 5 4
 
 .PHONY: clippy
 clippy: prepare

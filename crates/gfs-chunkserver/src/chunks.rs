@@ -5,6 +5,7 @@
 //! happen in the order in which the machine gave them, whichever thread it ran on.
 
 use crate::commands::Origin;
+use crate::credit::Reserved;
 use crate::fetch::CopyTask;
 use crate::node::{Node, lock};
 use crate::push::Downward;
@@ -12,7 +13,8 @@ use crate::store::{ChunkState, Position, StoreError};
 use bytes::Bytes;
 use gfs_core::mistakes::Mistakes;
 use gfs_core::replica::{
-    CommandId, DiskOp, Event, Header, Identity, Output, Replica, Settings, StreamId, Window,
+    CommandId, DiskOp, Event, Header, IDLE_LIMIT, Identity, Output, Replica, Settings, StreamId,
+    Window,
 };
 use gfs_proto::v1 as pb;
 use gfs_types::{ChunkHandle, ErrorCode};
@@ -20,7 +22,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::mpsc::Sender;
+use tokio::sync::mpsc::error::TrySendError;
+use tokio_util::sync::CancellationToken;
 
 /// What slices are kept in: the memory they were received in.
 pub(crate) type Payload = Vec<Bytes>;
@@ -50,10 +54,14 @@ pub(crate) struct Inner {
     abandoned: bool,
 }
 
-/// The queues of a push stream. They are bounded by the stream's credit: what is in them is held.
+/// The queues of a push stream. What they carry is within its credit; a peer that does not take it
+/// loses the stream.
 struct Port {
-    up: UnboundedSender<pb::push_reply::Body>,
-    down: Option<UnboundedSender<Downward>>,
+    up: Sender<pb::push_reply::Body>,
+    /// The sender does not read its replies.
+    deaf: CancellationToken,
+    down: Option<Sender<Downward>>,
+    reserved: Arc<Reserved>,
 }
 
 /// All chunks of a server.
@@ -206,7 +214,12 @@ fn sweep(loaded: &mut BTreeMap<u64, Arc<Chunk>>, absent: &mut BTreeSet<u64>) {
 /// A replica as it was found, with what is known of it then.
 fn reported(state: &ChunkState) -> pb::ReplicaState {
     let (identity, header) = loaded(state, Window::default());
-    let settings = Settings { server: 0, chunk_size: 0, mistakes: Mistakes::default() };
+    let settings = Settings {
+        server: 0,
+        chunk_size: 0,
+        idle_limit: IDLE_LIMIT,
+        mistakes: Mistakes::default(),
+    };
     let replica = Replica::<Payload>::load(settings, identity, header);
     let (position, _) = state.synced;
     pb::ReplicaState {
@@ -244,8 +257,15 @@ impl Chunk {
     }
 
     /// Registers the queue of a stream's replies; to be called before its Open.
-    pub(crate) fn attach(&self, stream: StreamId, up: UnboundedSender<pb::push_reply::Body>) {
-        self.inner().ports.insert(stream, Port { up, down: None });
+    pub(crate) fn attach(
+        &self,
+        stream: StreamId,
+        up: Sender<pb::push_reply::Body>,
+        deaf: CancellationToken,
+        reserved: Reserved,
+    ) {
+        let reserved = Arc::new(reserved);
+        self.inner().ports.insert(stream, Port { up, deaf, down: None, reserved });
     }
 }
 
@@ -298,6 +318,7 @@ impl Node {
         let settings = Settings {
             server: record.number.0,
             chunk_size: record.geometry.chunk_size(),
+            idle_limit: self.idle_limit,
             mistakes: Mistakes::default(),
         };
         let found = lock(&self.chunks.found).contains_key(&handle);
@@ -415,18 +436,27 @@ impl Node {
         match output {
             // A queue whose other end is gone belongs to a stream that has ended.
             Output::Reply { stream, body } => {
-                if let Some(port) = inner.ports.get(&stream) {
-                    let _ = port.up.send(body);
+                if let Some(port) = inner.ports.get(&stream)
+                    && let Err(TrySendError::Full(_)) = port.up.try_send(body)
+                {
+                    port.deaf.cancel();
                 }
             }
             Output::Dial { stream, next, open } => {
                 if let Some(port) = inner.ports.get_mut(&stream) {
-                    port.down = Some(self.dial_next(chunk, stream, next, *open));
+                    let reserved = Arc::clone(&port.reserved);
+                    port.down = Some(self.dial_next(chunk, stream, next, *open, reserved));
                 }
             }
             Output::SendDown { stream, body, payload } => {
-                if let Some(down) = inner.ports.get(&stream).and_then(|port| port.down.as_ref()) {
-                    let _ = down.send(Downward { body, payload: payload.unwrap_or_default() });
+                if let Some(port) = inner.ports.get_mut(&stream)
+                    && let Some(down) = &port.down
+                {
+                    let message = Downward { body, payload: payload.unwrap_or_default() };
+                    if let Err(TrySendError::Full(_)) = down.try_send(message) {
+                        // It ends there, and so makes no progress: the replica acts on that.
+                        port.down = None;
+                    }
                 }
             }
             Output::Close { stream } => {

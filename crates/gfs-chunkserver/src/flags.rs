@@ -65,8 +65,27 @@ pub struct Flags {
     pub stale_read_limit: Option<u64>,
 
     /// Memory for data that is being pushed and not stored yet, in MiB
-    #[arg(long, env = "GFS_PUSH_MEMORY", value_name = "MIB", default_value_t = 256)]
+    /// At least 3. A record that is appended needs its own length of it on each server of its chunk.
+    #[arg(
+        long,
+        env = "GFS_PUSH_MEMORY",
+        value_name = "MIB",
+        default_value_t = 256,
+        value_parser = clap::value_parser!(u64).range(3..=1_048_576)
+    )]
     pub push_memory: u64,
+
+    /// Reads served at a time; one more is refused and goes to another copy, or comes again
+    ///
+    /// Each may hold 3 MiB of memory while its reader is slow.
+    #[arg(
+        long,
+        env = "GFS_MAX_READS",
+        value_name = "READS",
+        default_value_t = 1_024,
+        value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=65_536)
+    )]
+    pub max_reads: usize,
 
     /// Chunk files kept open in all
     #[arg(long, env = "GFS_MAX_OPEN", value_name = "FILES", default_value_t = 512)]

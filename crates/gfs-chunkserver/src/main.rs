@@ -66,6 +66,8 @@ async fn run(flags: Flags, mut process: Process) -> anyhow::Result<()> {
         boot_id,
         stale_read_limit: flags.stale_read_limit.map(Millis),
         push_memory: flags.push_memory << 20,
+        max_reads: flags.max_reads,
+        idle_limit: gfs_core::replica::IDLE_LIMIT,
         scrub: Settings {
             rate: flags.scrub_rate.saturating_mul(1_000_000),
             interval: Millis(flags.scrub_interval.saturating_mul(1_000)),

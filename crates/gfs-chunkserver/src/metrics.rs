@@ -1,5 +1,6 @@
 //! What the chunkserver counts. The names are stable and described in `docs/metrics-chunkserver.md`.
 
+use crate::credit::Credit;
 use crate::volumes::Bay;
 use gfs_process::{Counter, Gauge, Labelled, Metrics};
 use std::sync::atomic::Ordering;
@@ -20,8 +21,11 @@ pub(crate) struct ServerMetrics {
     pub(crate) commands: Labelled<2, Counter>,
     pub(crate) disk_errors: Labelled<1, Counter>,
     pub(crate) streams: Gauge,
+    pub(crate) reads: Gauge,
     replicas: Labelled<1, Gauge>,
-    pub(crate) push_memory: Gauge,
+    push_memory: Gauge,
+    push_memory_limit: Gauge,
+    push_memory_peak: Gauge,
     total_bytes: Labelled<1, Gauge>,
     free_bytes: Labelled<1, Gauge>,
     oldest_io: Labelled<1, Gauge>,
@@ -54,6 +58,14 @@ impl ServerMetrics {
         self.oldest_io.with(volume).set(i64::from(bay.io.oldest_ms()));
         self.replicas.with(volume).set(i64::from(bay.replicas.load(Ordering::Relaxed)));
         self.in_service.with(volume).set(i64::from(bay.service().is_serving()));
+    }
+
+    /// Brings what is told of the memory for pushed data up to date.
+    pub(crate) fn tell_credit(&self, credit: &Credit) {
+        let bytes = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
+        self.push_memory.set(bytes(credit.used()));
+        self.push_memory_peak.set(bytes(credit.peak()));
+        self.push_memory_limit.set(bytes(credit.total()));
     }
 
     pub(crate) fn new(metrics: &Metrics) -> Self {
@@ -96,9 +108,18 @@ impl ServerMetrics {
                 ["operation"],
             ),
             streams: metrics.gauge("gfs_chunkserver_streams", "Data streams open now"),
+            reads: metrics.gauge("gfs_chunkserver_reads", "Reads being served now"),
             replicas: metrics.gauges("gfs_chunkserver_replicas", "Replicas on the volume", VOLUME),
             push_memory: metrics
                 .gauge("gfs_chunkserver_push_credit_bytes", "Memory reserved for pushed data"),
+            push_memory_limit: metrics.gauge(
+                "gfs_chunkserver_push_credit_limit_bytes",
+                "Memory that may be reserved for pushed data",
+            ),
+            push_memory_peak: metrics.gauge(
+                "gfs_chunkserver_push_credit_peak_bytes",
+                "Most memory that was ever reserved for pushed data at a time",
+            ),
             total_bytes: metrics.gauges(
                 "gfs_chunkserver_volume_total_bytes",
                 "Size of the volume's file system",

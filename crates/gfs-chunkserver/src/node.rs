@@ -5,7 +5,7 @@ use crate::credit::Credit;
 use crate::metrics::ServerMetrics;
 use crate::read::ranges;
 use crate::volumes::{ServerRecord, Volumes};
-use gfs_core::replica::{Remember, ServerGate};
+use gfs_core::replica::{Event, Remember, ServerGate};
 use gfs_process::{Clock, Tasks};
 use gfs_proto::v1 as pb;
 use gfs_transport::Dialer;
@@ -35,8 +35,13 @@ pub(crate) struct Node {
     pub(crate) tasks: Tasks,
     pub(crate) metrics: ServerMetrics,
     pub(crate) credit: Credit,
+    /// After so long a push stream that has nothing to do ends.
+    pub(crate) idle_limit: Millis,
     pub(crate) chunks: Chunks,
     pub(crate) copying: Semaphore,
+    /// Reads that may be served at a time.
+    pub(crate) reading: Semaphore,
+    max_reads: usize,
     /// Going away on purpose.
     pub(crate) leaving: AtomicBool,
     pub(crate) counts: Counts,
@@ -74,6 +79,8 @@ pub(crate) struct NodeParts {
     pub(crate) tasks: Tasks,
     pub(crate) metrics: ServerMetrics,
     pub(crate) push_memory: u64,
+    pub(crate) idle_limit: Millis,
+    pub(crate) max_reads: usize,
     pub(crate) read_limit: Option<Millis>,
 }
 
@@ -89,8 +96,11 @@ impl Node {
             tasks: parts.tasks,
             metrics: parts.metrics,
             credit: Credit::new(parts.push_memory),
+            idle_limit: parts.idle_limit,
             chunks: Chunks::default(),
             copying: Semaphore::new(COPIES_AT_ONCE),
+            reading: Semaphore::new(parts.max_reads),
+            max_reads: parts.max_reads,
             leaving: AtomicBool::new(false),
             counts: Counts::default(),
             reports: watch::channel(0).0,
@@ -132,6 +142,20 @@ impl Node {
         stored.map_err(|error| self.disk_error("epoch", error))?;
         self.gate().remembered(remember);
         Ok(())
+    }
+
+    /// Reads being served.
+    pub(crate) fn reads(&self) -> usize {
+        self.max_reads.saturating_sub(self.reading.available_permits())
+    }
+
+    /// There is no memory for another stream: those that are idle end.
+    pub(crate) fn reclaim(self: &Arc<Self>) {
+        if self.credit.may_reclaim(self.clock.now()) {
+            for chunk in self.chunks.ticking() {
+                self.step(&chunk, Event::Reclaim);
+            }
+        }
     }
 
     /// A stream begins.

@@ -2,9 +2,10 @@
 //! stream to the next member of the chain.
 
 use crate::chunks::{Chunk, Payload};
+use crate::credit::Reserved;
 use crate::handshake::{FIRST_MESSAGE, PUSH, error};
 use crate::node::Node;
-use gfs_core::replica::{Event, StreamId};
+use gfs_core::replica::{Event, MAX_HELD, StreamId};
 use gfs_proto::status_of;
 use gfs_proto::v1 as pb;
 use gfs_transport::{BulkFrame, BulkReceiver, BulkSender};
@@ -15,12 +16,20 @@ use pb::push_request::Body as PushBody;
 use prost::Message as _;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
+use tokio::sync::mpsc::{self, Receiver, Sender};
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
 /// How long the next member gets to end a stream that we ended.
 const LINGER: Duration = Duration::from_secs(2);
+/// Replies that may wait for a sender that does not read them: more than all that it may have under
+/// way can make.
+const REPLIES: usize = 4 * MAX_HELD;
+/// Messages that may wait for the next member. What they carry is within the stream's credit.
+const DOWNWARD: usize = 4 * MAX_HELD;
+/// How long the last word to a sender may take.
+const LAST_WORD: Duration = Duration::from_secs(2);
 
 /// A message to the next member.
 pub(crate) struct Downward {
@@ -47,10 +56,10 @@ pub(crate) async fn serve(
         }
     };
     let stream = StreamId(node.chunks.next_id());
-    let (up, replies) = mpsc::unbounded_channel();
-    chunk.attach(stream, up);
-    let body = PushBody::Open(open);
-    let credit = reserved.bytes();
+    let (up, replies) = mpsc::channel(REPLIES);
+    let (body, credit) = (PushBody::Open(open), reserved.bytes());
+    let deaf = CancellationToken::new();
+    chunk.attach(stream, up, deaf.clone(), reserved);
     node.step(&chunk, Event::Push { stream, body, payload: None, credit });
     let reading = async {
         // Whatever ends it: the sender is gone.
@@ -64,13 +73,19 @@ pub(crate) async fn serve(
     let ended = tokio::select! {
         ended = write_replies(&node, sender, replies) => ended,
         () = reading => Ok(()),
+        () = deaf.cancelled() => {
+            let text = "the sender does not read what it is answered";
+            let error = error(ErrorCode::ResourceExhausted, text);
+            node.metrics.failed_pushes.with([error.error_code().name()]).inc();
+            Err(status(&error))
+        }
     };
     // The peer may be gone before we knew.
     node.step(&chunk, Event::Closed { stream });
     ended
 }
 
-type Begun = (Arc<Chunk>, pb::PushOpen, crate::credit::Reserved);
+type Begun = (Arc<Chunk>, pb::PushOpen, Reserved);
 
 /// Judges the first message, and reserves memory.
 async fn begin(node: &Arc<Node>, first: &BulkFrame) -> Result<Begun, pb::ErrorDetail> {
@@ -79,8 +94,12 @@ async fn begin(node: &Arc<Node>, first: &BulkFrame) -> Result<Begun, pb::ErrorDe
         return Err(error(ErrorCode::InvalidArgument, "a push stream begins with its open"));
     };
     node.check_header(open.header.as_ref())?;
-    let reserved = node.credit.reserve().ok_or_else(|| {
-        error(ErrorCode::NoCredit, "no memory for more pushed data on this chunkserver now")
+    let reserved = node.credit.reserve(open.need).or_else(|refused| {
+        if refused.error_code() == ErrorCode::NoCredit {
+            node.reclaim();
+        }
+        // Whoever made room is faster than another try of the sender, at times.
+        node.credit.reserve(open.need)
     })?;
     let chunk = node.chunk(open.handle).await?;
     Ok((chunk, open, reserved))
@@ -148,18 +167,18 @@ fn checked(frame: BulkFrame) -> Result<(PushBody, Option<Payload>), pb::ErrorDet
 async fn write_replies(
     node: &Arc<Node>,
     mut sender: BulkSender,
-    mut replies: UnboundedReceiver<ReplyBody>,
+    mut replies: Receiver<ReplyBody>,
 ) -> Result<(), Status> {
     while let Some(body) = replies.recv().await {
-        let failed = match &body {
-            ReplyBody::Failed(failed) => failed.error.clone(),
-            _ => None,
-        };
-        if sender.send(reply_frame(body)).await.is_err() {
+        if let ReplyBody::Failed(failed) = &body {
+            let code =
+                failed.error.as_ref().map_or(ErrorCode::Internal, pb::ErrorDetail::error_code);
+            node.metrics.failed_pushes.with([code.name()]).inc();
+            // A sender that does not listen any more keeps nothing here.
+            let _ = timeout(LAST_WORD, sender.send(reply_frame(body))).await;
             break;
         }
-        if let Some(error) = failed {
-            node.metrics.failed_pushes.with([error.error_code().name()]).inc();
+        if sender.send(reply_frame(body)).await.is_err() {
             break;
         }
     }
@@ -175,8 +194,9 @@ impl Node {
         stream: StreamId,
         next: pb::ServerLocation,
         open: pb::PushOpen,
-    ) -> UnboundedSender<Downward> {
-        let (sender, queue) = mpsc::unbounded_channel();
+        reserved: Arc<Reserved>,
+    ) -> Sender<Downward> {
+        let (sender, queue) = mpsc::channel(DOWNWARD);
         let (node, chunk) = (Arc::clone(self), Arc::clone(chunk));
         self.tasks.passing("push to the next member", async move {
             let open =
@@ -184,6 +204,8 @@ impl Node {
             if let Err(why) = forward(&node, &chunk, stream, &next, open, queue).await {
                 node.step(&chunk, Event::DownBroken { stream, why });
             }
+            // What waited for the next member counted until now.
+            drop(reserved);
         });
         sender
     }
@@ -196,7 +218,7 @@ async fn forward(
     stream: StreamId,
     next: &pb::ServerLocation,
     open: pb::PushOpen,
-    mut queue: UnboundedReceiver<Downward>,
+    mut queue: Receiver<Downward>,
 ) -> Result<(), String> {
     let (mut sender, mut receiver) = connect(node, next, PUSH).await?;
     let first = pb::PushRequest { body: Some(PushBody::Open(open)) };

@@ -31,6 +31,11 @@ pub(crate) async fn serve(
     let first = timeout(FIRST_MESSAGE, receiver.recv()).await;
     let first = first.map_err(|_| Status::deadline_exceeded("no request"))??;
     let Some(first) = first else { return Ok(()) };
+    let Ok(_turn) = node.reading.try_acquire() else {
+        let error = error(ErrorCode::ResourceExhausted, "too many reads at a time here");
+        node.metrics.failed_reads.with([error.error_code().name()]).inc();
+        return Err(status(&error));
+    };
     answer(&node, first, sender).await.map_err(|error| {
         node.metrics.failed_reads.with([error.error_code().name()]).inc();
         status(&error)

@@ -45,6 +45,10 @@ pub struct Config {
     pub stale_read_limit: Option<Millis>,
     /// Memory for pushed data, in bytes.
     pub push_memory: u64,
+    /// Reads served at a time; each may hold three MiB.
+    pub max_reads: usize,
+    /// Push streams that have nothing to do end after this long.
+    pub idle_limit: Millis,
     /// How each volume is verified in the background.
     pub scrub: scrub::Settings,
     /// Windows, limits and times of connections.
@@ -111,6 +115,8 @@ impl ChunkServer {
             tasks: tasks.clone(),
             metrics: ServerMetrics::new(&metrics),
             push_memory: config.push_memory,
+            idle_limit: config.idle_limit,
+            max_reads: config.max_reads,
             read_limit: config.stale_read_limit,
         });
         let registered = health.condition("registered", "no master has registered this server yet");

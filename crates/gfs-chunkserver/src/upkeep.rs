@@ -87,7 +87,8 @@ pub(crate) async fn tick(node: Arc<Node>, shutdown: Shutdown, pulse: Pulse) -> a
             if node.volumes.bays().iter().any(|bay| bay.volume().is_ok()) {
                 pulse.beat();
             }
-            node.metrics.push_memory.set(node.credit.used() as i64);
+            node.metrics.tell_credit(&node.credit);
+            node.metrics.reads.set(node.reads() as i64);
             for bay in node.volumes.bays() {
                 node.metrics.tell_volume(bay);
             }

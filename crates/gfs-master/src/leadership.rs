@@ -303,6 +303,9 @@ async fn show(term: &Term, metrics: &MasterMetrics) {
         if let Some(status) = term.status().await {
             metrics.cluster.show(&status);
         }
+        if let Some(usage) = term.usage() {
+            metrics.show_usage(&usage);
+        }
     }
 }
 

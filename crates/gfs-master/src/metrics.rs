@@ -1,8 +1,11 @@
 //! What the master's shell counts. Names are stable.
 
+use gfs_core::brain::Usage;
 use gfs_process::{Counter, DURATION_BUCKETS, Gauge, Histogram, Metrics};
 use gfs_proto::v1 as pb;
 use gfs_types::Millis;
+
+use crate::term::Answer;
 
 #[derive(Clone)]
 pub(crate) struct MasterMetrics {
@@ -11,11 +14,14 @@ pub(crate) struct MasterMetrics {
     /// 1 while this master leads.
     pub(crate) leading: Gauge,
     pub(crate) cluster: ClusterMetrics,
+    used: gfs_process::Labelled<1, Gauge>,
+    limit: gfs_process::Labelled<1, Gauge>,
 }
 
 #[derive(Clone)]
 pub(crate) struct TermMetrics {
     calls: Histogram,
+    failed_calls: gfs_process::Labelled<1, Counter>,
 }
 
 #[derive(Clone)]
@@ -49,6 +55,11 @@ impl MasterMetrics {
                     "Time from a call's arrival to its answer, commit included",
                     DURATION_BUCKETS,
                 ),
+                failed_calls: metrics.counters(
+                    "gfs_master_failed_calls_total",
+                    "Calls that were answered with an error",
+                    ["code"],
+                ),
             },
             commit: CommitMetrics {
                 refused: metrics.counter(
@@ -68,6 +79,12 @@ impl MasterMetrics {
                 ),
             },
             leading: metrics.gauge("gfs_master_leading", "1 while this master leads"),
+            used: metrics.gauges(
+                "gfs_master_limited",
+                "How much there is of what clients and servers can make more of",
+                ["of"],
+            ),
+            limit: metrics.gauges("gfs_master_limit", "How much of it there may be", ["of"]),
             cluster: ClusterMetrics {
                 files: metrics.gauge(
                     "gfs_master_files",
@@ -118,9 +135,23 @@ impl MasterMetrics {
     }
 }
 
+impl MasterMetrics {
+    /// Shows how far limits are used.
+    pub(crate) fn show_usage(&self, usage: &[Usage]) {
+        let bounded = |value: usize| i64::try_from(value).unwrap_or(i64::MAX);
+        for Usage { of, used, limit } in usage {
+            self.used.with([of]).set(bounded(*used));
+            self.limit.with([of]).set(bounded(*limit));
+        }
+    }
+}
+
 impl TermMetrics {
-    pub(crate) fn answered(&self, begun: Millis, now: Millis) {
+    pub(crate) fn answered(&self, begun: Millis, now: Millis, answer: &Answer) {
         self.calls.observe(now.since(begun).0 as f64 / 1000.0);
+        if let Err(detail) = answer {
+            self.failed_calls.with([detail.error_code().name()]).inc();
+        }
     }
 }
 
@@ -187,5 +218,33 @@ impl ClusterMetrics {
         set(self.balance.with(["bytes_left"]), balance.bytes_left);
         set(self.moved.with(["chunks"]), balance.moved_chunks);
         set(self.moved.with(["bytes"]), balance.moved_bytes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_metric_is_documented() {
+        let metrics = Metrics::new();
+        let shown = MasterMetrics::new(&metrics);
+        shown.show_usage(&[Usage { of: "fscks", used: 1, limit: 8 }]);
+        shown.cluster.show(&pb::StatusResponse::default());
+        let text = metrics.render().expect("metrics can be written");
+        assert!(text.contains("gfs_master_limited{of=\"fscks\"} 1"), "{text}");
+        let document = include_str!("../../../docs/metrics-master.md");
+        let names: Vec<&str> = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("# TYPE "))
+            .filter_map(|line| line.split(' ').next())
+            .collect();
+        assert!(names.len() >= 15, "{names:?}");
+        for name in names {
+            let row = [format!("| `{name}`"), format!("| `{name}_total`"), format!("| `{name}{{")];
+            let total = format!("| `{name}_total{{");
+            let found = row.iter().chain([&total]).any(|row| document.contains(row.as_str()));
+            assert!(found, "{name} is not in docs/metrics-master.md");
+        }
     }
 }

@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use bytes::Bytes;
-use gfs_core::brain::{Brain, Effect, Event, Now, Ordinal, Request, Response, SessionId, Token};
+use gfs_core::brain::{
+    Brain, Effect, Event, Now, Ordinal, Request, Response, SessionId, Token, Usage,
+};
 use gfs_metastore::{Leadership, MetaStore, Mutation};
 use gfs_process::Clock;
 use gfs_proto::v1 as pb;
@@ -108,6 +110,11 @@ impl Term {
         }
     }
 
+    /// How far its limits are used; `None`: it is over.
+    pub(crate) fn usage(&self) -> Option<[Usage; 6]> {
+        self.lock().map(|state| state.brain.usage())
+    }
+
     /// A call of a client or administrator. Dropping the future gives up waiting, not the call.
     pub(crate) async fn call(&self, request: Request) -> Answer {
         self.ask(|token| Event::Call { token, request }).await
@@ -186,7 +193,7 @@ impl Term {
             let mut own = Own { token: Some(token), ..Own::default() };
             self.run(&mut state, event(token), &mut own);
             if let Some(answer) = own.answer {
-                self.metrics.answered(begun, self.clock.now());
+                self.metrics.answered(begun, self.clock.now(), &answer);
                 return answer;
             }
             if self.is_over() {
@@ -209,7 +216,7 @@ impl Term {
                  with the same sequence",
             ))),
         };
-        self.metrics.answered(begun, self.clock.now());
+        self.metrics.answered(begun, self.clock.now(), &answer);
         answer
     }
 

@@ -122,6 +122,15 @@ async fn wrong_messages_end_their_stream_and_nothing_else() {
     assert!(rig.servers[0].health.alive().is_ok());
 }
 
+/// A slice that its writer has not asked to be applied.
+fn uncommitted() -> BulkFrame {
+    use prost::Message as _;
+    let data = pattern(0, 100);
+    let request = pb::PushRequest::decode(slice(1, 0, &data).head).unwrap();
+    let Some(PushBody::Slice(head)) = request.body else { panic!() };
+    frame(PushBody::Slice(pb::Slice { commit: false, ..head }), data)
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn credit_is_limited_and_comes_back() {
     let rig = granted().await;
@@ -130,7 +139,11 @@ async fn credit_is_limited_and_comes_back() {
         let writer = 100 + streams.len() as u64;
         let mut push = Push::open(&rig, H, 1, writer, &[1]).await;
         match push.reply().await {
-            Some(pb::push_reply::Body::Opened(_)) => streams.push(push),
+            Some(pb::push_reply::Body::Opened(_)) => {
+                // It is not idle: that would make room for others.
+                push.sender.send(uncommitted()).await.unwrap();
+                streams.push(push);
+            }
             Some(pb::push_reply::Body::Failed(failed)) => break failed.error.unwrap(),
             other => panic!("{other:?}"),
         }

@@ -5,6 +5,7 @@
 
 mod changes;
 mod hostile;
+mod limits;
 mod master;
 mod mutations;
 mod rig;

@@ -158,6 +158,9 @@ impl Running {
             boot_id: [1; 16],
             stale_read_limit: None,
             push_memory: 64 << 20,
+            max_reads: 8,
+            // Not while a test holds a stream, however slow the machine is.
+            idle_limit: Millis(3_600_000),
             scrub: Settings { rate, interval: Millis(0) },
             transport: gfs_transport::Config::default(),
         };

@@ -69,7 +69,7 @@ proptest! {
                     }
                 }
                 Call::Write(at, len, own) => {
-                    let at = (u64::from(at) * (bytes.len() as u64 + 1) >> 32) as usize;
+                    let at = ((u64::from(at) * (bytes.len() as u64 + 1)) >> 32) as usize;
                     let cut = if own { Cut::Mutation } else { Cut::Chunk };
                     let data = pattern(H, take as u64, at, len);
                     let result = write(&volume, H, at as u32, &data, cut);

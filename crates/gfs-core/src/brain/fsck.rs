@@ -53,6 +53,11 @@ impl FsckJob {
 }
 
 impl Brain {
+    /// Fscks that wait, the one under way included, and how many may.
+    pub(super) fn fscks(&self) -> (usize, usize) {
+        (self.fsck.as_ref().map_or(0, |job| job.queue.len()), QUEUE)
+    }
+
     /// Queues an fsck.
     pub(super) fn begin_fsck(
         &mut self,

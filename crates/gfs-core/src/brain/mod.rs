@@ -43,6 +43,7 @@ mod step;
 mod takedown;
 mod trash;
 mod truncation;
+mod usage;
 mod work;
 mod writers;
 
@@ -56,6 +57,7 @@ use gfs_types::{CommitSequence, Millis, WallMillis};
 pub use config::{BrainConfig, Limits, Term};
 pub use load::{LoadError, Loader};
 pub use step::Brain;
+pub use usage::Usage;
 
 /// Names a call that waits for its reply. Minted by the shell, unique within a term.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

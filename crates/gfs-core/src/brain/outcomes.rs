@@ -56,6 +56,11 @@ impl Outcomes {
         }
     }
 
+    /// Clients of which something is known.
+    pub(crate) fn clients(&self) -> usize {
+        self.clients.len()
+    }
+
     /// When a client was last heard of.
     pub(crate) fn last_seen(&self, client: ClientId) -> Option<Millis> {
         self.clients.get(&client).map(|client| client.seen)

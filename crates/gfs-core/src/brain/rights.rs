@@ -7,9 +7,10 @@
 //! | Open for write | BUSY | BUSY |
 //! | Open to append | BUSY | shares it, up to 1 024 |
 //!
-//! A client has *vanished* when it has made no call for `writer_idle` and the primary of the last
-//! chunk says that it has neither a stream nor made a mutation for 60 s; or, where there is no
-//! primary to say so, when it has been silent for `client_idle`. When nobody is left, and not the one
+//! A client renews its right by calling every third of `writer_idle`, whether it writes or not. It
+//! has *vanished* when it has made no call for `writer_idle` and the primary of the last chunk says
+//! that it has neither a stream nor made a mutation for 60 s; or, where no primary says so, when it
+//! has been silent for `client_idle`. When nobody is left, and not the one
 //! writer has closed and said how long the file is, a version change without a lease finds that out,
 //! and the spare after it if that counts; then the right is given up. That is *ending*: the record
 //! keeps the last client until then, so that a new leader takes it up again.
@@ -123,6 +124,21 @@ impl Brain {
                 format!("client {client} does not hold the right to write inode {inode}: open it"),
             )),
         }
+    }
+
+    /// The same, of a client that only says that it is there: a primary that said that it had gone
+    /// will not say so again before it writes, and so its word stands for when it falls silent.
+    pub(super) fn renewed_by(
+        &mut self,
+        inode: InodeId,
+        client: ClientId,
+        now: Millis,
+    ) -> Result<(), GfsError> {
+        let holder = self.writers.get(&inode).and_then(|writing| writing.clients.get(&client));
+        let gone = holder.is_some_and(|holder| holder.gone);
+        let writing = self.written_by(inode, client, now)?;
+        writing.clients.insert(client, Holder { seen: now, gone });
+        Ok(())
     }
 
     /// Why another client cannot have the right now; `None` if all who hold it have vanished.
@@ -310,7 +326,7 @@ impl Brain {
         let idle = self.config.limits.client_idle;
         let has_vanished = |client: ClientId, holder: &Holder| {
             let told = holder.gone && self.is_silent(client, holder, now);
-            told || (!led && self.silence(client, holder, now) >= idle)
+            told || self.silence(client, holder, now) >= idle
         };
         let vanished: Vec<ClientId> = writing
             .clients

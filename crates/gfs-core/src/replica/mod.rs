@@ -83,6 +83,10 @@ pub const PROGRESS_LIMIT: Millis = Millis(2_000);
 pub const FLUSH_LIMIT: Millis = Millis(10_000);
 /// The same while a stream is being opened. Longer than [`GRANT_WAIT`].
 pub const OPEN_LIMIT: Millis = Millis(2_800);
+/// A primary ends a stream that has had nothing to do for so long: it holds memory that others need.
+pub const IDLE_LIMIT: Millis = Millis(1_000);
+/// The same where memory is short: long enough that a stream just opened gets its first slice.
+pub const IDLE_IN_NEED: Millis = Millis(250);
 /// Time between two events counts at most this much: a process that was stopped must not conclude
 /// from its own silence that others were silent.
 pub const MAX_LAPSE: Millis = Millis(250);
@@ -98,6 +102,8 @@ pub struct Settings {
     pub server: u32,
     /// Bytes of a full chunk.
     pub chunk_size: u32,
+    /// After so long a primary ends a stream that has nothing to do: [`IDLE_LIMIT`].
+    pub idle_limit: Millis,
     /// Rules broken on purpose; none in a release.
     pub mistakes: Mistakes,
 }
@@ -153,6 +159,8 @@ pub enum Event<P> {
         /// The command. `Verify` is none of the replica's: the shell does it.
         body: pb::command::Body,
     },
+    /// The server has no memory for another stream: a primary ends those that are idle.
+    Reclaim,
     /// A higher epoch was seen: commands that were not begun are void, copies under way too.
     NewEpoch,
     /// The source of a copy answered.
@@ -410,6 +418,7 @@ impl<P: Clone> Replica<P> {
         self.last_event = self.last_event.max(now);
         match event {
             Event::Tick => self.tick(out),
+            Event::Reclaim => self.close_idle(IDLE_IN_NEED, out),
             Event::Push { stream, body, payload, credit } => {
                 self.pushed(stream, body, payload, credit, out);
             }

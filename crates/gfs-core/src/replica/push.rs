@@ -5,7 +5,7 @@ use super::mutation::Mutation;
 use super::stream::{Finish, Phase, Stream};
 use super::{
     Event, FLUSH_LIMIT, GRANT_WAIT, MAX_HELD, OPEN_LIMIT, Output, Outputs, PROGRESS_LIMIT,
-    PushBody, Replica, ReplyBody, StreamId, WINDOW_DEPTH, failure,
+    PushBody, Replica, ReplyBody, StreamId, WINDOW_DEPTH, WRITER_SILENCE, failure,
 };
 use crate::mistakes::Mistake;
 use gfs_proto::v1 as pb;
@@ -24,7 +24,7 @@ impl<P: Clone> Replica<P> {
         let done = match body {
             PushBody::Open(open) => return self.open(stream, open, credit, out),
             // A stream that ended here: what was on its way is dropped.
-            _ if self.streams.get(&stream).is_none_or(|s| !s.upstream) => return,
+            _ if !self.hears(stream) => return,
             PushBody::Slice(slice) => self.slice(stream, slice, payload, out),
             PushBody::Commit(commit) => self.commit(stream, commit.through, out),
             PushBody::Apply(apply) => self.apply(stream, &apply, out),
@@ -34,6 +34,16 @@ impl<P: Clone> Replica<P> {
         if let Err(error) = done {
             self.fail_stream(stream, error, out);
         }
+    }
+
+    /// Whether a stream has a sender; notes that it said something.
+    fn hears(&mut self, id: StreamId) -> bool {
+        let stream = self.streams.get_mut(&id).filter(|stream| stream.upstream);
+        if let Some(stream) = stream {
+            stream.heard = self.clock;
+            return true;
+        }
+        false
     }
 
     fn open(&mut self, id: StreamId, open: pb::PushOpen, credit: u32, out: &mut Outputs<P>) {
@@ -314,7 +324,7 @@ impl<P: Clone> Replica<P> {
         let ahead = slice.sequence.saturating_sub(writer.acknowledged);
         if writer.appended > writer.acknowledged && ahead > WINDOW_DEPTH as u64 {
             let text = format!(
-                "mutation {} with records among {ahead} that are not acknowledged: at most                  {WINDOW_DEPTH}",
+                "mutation {} with records among {ahead} that are not acknowledged: at most {WINDOW_DEPTH}",
                 slice.sequence
             );
             return Err(invalid(text));
@@ -513,12 +523,38 @@ impl<P: Clone> Replica<P> {
         if let Some(id) = broken {
             self.down_broken(id, "no progress", out);
         }
+        self.close_idle(self.settings.idle_limit, out);
         self.watch_writers(out);
     }
 
-    /// Notes since when the next members owe an answer.
+    /// Primary: ends the streams that have had nothing to do for so long, and those whose writer
+    /// has pushed and then said nothing for a minute: the memory reserved for them, here and on the
+    /// members behind, is for others. A writer that has more to say opens another stream.
+    pub(super) fn close_idle(&mut self, limit: Millis, out: &mut Outputs<P>) {
+        if self.primary_at().is_none() {
+            return;
+        }
+        let clock = self.clock;
+        let over = |stream: &Stream<P>| {
+            let idle = stream.idle.is_some_and(|since| clock.since(since) >= limit);
+            let left = stream.waits_for_commit() && clock.since(stream.heard) >= WRITER_SILENCE;
+            stream.upstream && (idle || left)
+        };
+        let ids: Vec<_> = self.streams.iter().filter(|(_, s)| over(s)).map(|(id, _)| *id).collect();
+        for id in ids {
+            let text = "the stream was idle: open another when there is more to write";
+            self.fail_stream(id, failure(ErrorCode::Cancelled, text), out);
+        }
+    }
+
+    /// Notes since when the next members owe an answer, and since when streams are idle.
     pub(super) fn watch_streams(&mut self) {
         for stream in self.streams.values_mut() {
+            if stream.is_idle() {
+                stream.idle.get_or_insert(self.clock);
+            } else {
+                stream.idle = None;
+            }
             if stream.awaits_next() {
                 stream.quiet.get_or_insert(self.clock);
             } else {

@@ -94,6 +94,10 @@ pub(super) struct Stream<P> {
     pub(super) finish_reply: bool,
     /// Since when something is awaited from the next member without any progress.
     pub(super) quiet: Option<Millis>,
+    /// When the sender last said something.
+    pub(super) heard: Millis,
+    /// Since when there is nothing to do for it.
+    pub(super) idle: Option<Millis>,
 }
 
 impl<P> Stream<P> {
@@ -121,7 +125,25 @@ impl<P> Stream<P> {
             finish: Finish::No,
             finish_reply: false,
             quiet: None,
+            heard: now,
+            idle: None,
         }
+    }
+
+    /// Whether nothing came over it that is not done and answered.
+    pub(super) fn is_idle(&self) -> bool {
+        let finishing = matches!(self.finish, Finish::Asked | Finish::Sealing { .. });
+        self.phase == Phase::Open
+            && self.held.is_empty()
+            && self.serials.is_empty()
+            && self.flushes.is_empty()
+            && !finishing
+            && !self.awaits_next()
+    }
+
+    /// Whether it only holds what the sender has not asked to be applied.
+    pub(super) fn waits_for_commit(&self) -> bool {
+        !self.held.is_empty() && self.serials.is_empty() && !self.awaits_next()
     }
 
     /// The highest sequence that came, whole.

@@ -17,6 +17,7 @@
 use super::chunk::{ChunkWriter, Ended, Manner, Mutation, Pace};
 use super::flusher::Flusher;
 use super::patience::Patience;
+use super::renewal::Renewal;
 use super::step::{Ids, Step};
 use super::{
     Answer, AskId, Config, Effect, Event, Question, Settled, SliceId, Start, Token, failure,
@@ -70,6 +71,7 @@ pub struct FileAppender {
     settled: u64,
     outstanding: u64,
     flusher: Flusher,
+    renewal: Renewal,
     waiting: VecDeque<Waiting>,
     pending: Option<(AskId, Pending)>,
     patience: Patience,
@@ -102,6 +104,7 @@ impl FileAppender {
             settled: 0,
             outstanding: 0,
             flusher: Flusher::default(),
+            renewal: Renewal::new(now, &config),
             waiting: VecDeque::new(),
             pending: None,
             patience: Patience::new(now),
@@ -154,7 +157,9 @@ impl FileAppender {
         }
         let own = self.patience.wake_at(self.is_busy(), &self.config);
         let chunk = self.chunk.as_ref().and_then(|chunk| chunk.wake_at(&self.config));
-        own.into_iter().chain(chunk).chain(self.flusher.wake_at(&self.config)).min()
+        let renewal = self.renewal.wake_at().filter(|_| !self.closed);
+        let flusher = self.flusher.wake_at(&self.config);
+        own.into_iter().chain(chunk).chain(flusher).chain(renewal).min()
     }
 
     /// Takes an event and appends what is to be done.
@@ -238,6 +243,7 @@ impl FileAppender {
         }
         self.handed += 1;
         self.outstanding += u64::from(length);
+        self.renewal.wrote();
         let mutation = Mutation { id, from: 0, offset: 0, length };
         match self.chunk.as_mut().filter(|chunk| chunk.ended().is_none()) {
             Some(chunk) => chunk.push(mutation),
@@ -286,6 +292,9 @@ impl FileAppender {
         if self.pending.is_none() && self.patience.may_ask(step.now) {
             self.ask_next(step);
         }
+        if !self.closed {
+            self.renewal.drive(self.handed > self.settled, step);
+        }
         Ok(())
     }
 
@@ -318,8 +327,8 @@ impl FileAppender {
             && self.chunk.as_ref().is_some_and(|chunk| chunk.ended().is_some());
         let closing = self.closed && self.settled == self.handed && !leave;
         if !closing {
-            // Without a stream this client would be taken for vanished: it asks for the next chunk
-            // even if it has nothing to append just now.
+            // It asks for the next chunk even if it has nothing to append just now: so the primary
+            // that speaks for the file's appenders knows this one.
             let (index, finished) = match &self.chunk {
                 None => (self.first, None),
                 Some(chunk) => match chunk.ended() {
@@ -373,6 +382,9 @@ impl FileAppender {
         }
         if self.flusher.asked(ask) {
             return self.flusher.answered(ask, result, step);
+        }
+        if self.renewal.answered(ask, &result, step)? {
+            return Ok(());
         }
         let Some((_, pending)) = self.pending.take_if(|(id, _)| *id == ask) else {
             return Ok(());

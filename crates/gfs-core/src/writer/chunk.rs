@@ -95,6 +95,9 @@ const BATCH: u64 = 4;
 /// When the primary is told to apply what was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Pace {
+    /// Never, nor is there to be a stream: the chunk before this one has none, and might wait for
+    /// the memory that this one's holds.
+    Back,
     /// Not yet: the chunk before this one is not acknowledged full.
     Hold,
     /// At once when nothing committed is under way, else in batches.
@@ -177,6 +180,8 @@ pub(super) struct ChunkWriter {
     want_finish: bool,
     finished: bool,
     ended: Option<Ended>,
+    /// A primary of this version knows that this writer is there.
+    greeted: bool,
     /// Since the last progress: failures, those of them that were silence, and whether the stream
     /// was opened again without asking for a new version.
     attempts: u32,
@@ -191,7 +196,7 @@ impl Stream {
     /// is acknowledged.
     fn commits(&self, sequence: u64, base: u64, pace: Pace) -> bool {
         match pace {
-            Pace::Hold => false,
+            Pace::Back | Pace::Hold => false,
             Pace::Batch => self.committed <= base || sequence >= self.committed + BATCH,
             Pace::Now => true,
         }
@@ -220,6 +225,7 @@ impl ChunkWriter {
             want_finish: false,
             finished: false,
             ended: None,
+            greeted: false,
             attempts: 0,
             silences: 0,
             reopened: false,
@@ -403,10 +409,16 @@ impl ChunkWriter {
         if self.version() != location.version {
             self.unreachable.clear();
             self.finished = false;
+            self.greeted = false;
         }
         self.location = Some(location);
         self.link = Link::Idle;
         Ok(())
+    }
+
+    /// Whether its stream stands on all members.
+    pub(super) fn is_open(&self) -> bool {
+        matches!(self.link, Link::Open(_))
     }
 
     pub(super) fn has_stream(&self, stream: StreamId) -> bool {
@@ -461,6 +473,10 @@ impl ChunkWriter {
 
     /// Does whatever can be done now.
     pub(super) fn drive(&mut self, pace: Pace, step: &mut Step<'_>) -> Result<(), GfsError> {
+        if pace == Pace::Back && self.stream().is_some() {
+            self.close_stream(step.effects);
+            self.link = Link::Idle;
+        }
         self.look_for_silence(step);
         if let Link::Pausing { until, then } = &self.link
             && *until <= step.now
@@ -470,7 +486,8 @@ impl ChunkWriter {
                 Remedy::Reopen | Remedy::GiveUp => self.link = Link::Idle,
             }
         }
-        if matches!(self.link, Link::Idle) && self.wants_stream(step.config) {
+        let may_open = matches!(self.link, Link::Idle) && pace != Pace::Back;
+        if may_open && self.wants_stream(step.config) {
             self.open(step);
         }
         self.talk(pace, step);
@@ -482,8 +499,15 @@ impl ChunkWriter {
             return false;
         }
         match self.manner {
-            // A stream that stands says that the appender has not vanished.
-            Manner::Append => !self.finished,
+            // It is open for one moment at least: the primary says when an appender is gone, and so
+            // must have heard of it.
+            Manner::Append => {
+                !self.finished
+                    && (!self.greeted
+                        || !self.mutations.is_empty()
+                        || self.want_finish
+                        || self.lacks_disk())
+            }
             Manner::Overwrite => !self.mutations.is_empty() || self.lacks_disk(),
             Manner::InOrder => {
                 !self.mutations.is_empty()
@@ -514,14 +538,28 @@ impl ChunkWriter {
             position: 0,
             acknowledged: self.sequence.unwrap_or(0),
             committed: self.committed,
+            need: self.mutations.iter().map(|mutation| mutation.length).max().unwrap_or(0),
         };
         step.effects.push(Effect::OpenStream { stream, server: primary, open });
         let watch = Watch { since: Some(step.now), probe: Probe::NotAsked };
         self.link = Link::Opening(watch, stream);
     }
 
+    /// Whether what comes next is larger than all that may be under way on the stream: one that is
+    /// opened anew asks for as much as it needs.
+    fn is_cramped(&self) -> bool {
+        let Link::Open(stream) = &self.link else { return false };
+        let next = self.mutations.get(stream.sent);
+        stream.in_flight == 0 && next.is_some_and(|next| u64::from(next.length) > stream.credit)
+    }
+
     /// Sends what the stream may carry now.
     fn talk(&mut self, pace: Pace, step: &mut Step<'_>) {
+        if self.is_cramped() {
+            let text = "a mutation is larger than what the stream may carry".to_owned();
+            step.trouble(ErrorCode::NoCredit, text);
+            return self.end_stream(Remedy::Reopen, step);
+        }
         let (Link::Open(stream), Some(base)) = (&mut self.link, self.sequence) else { return };
         let sent_through = base + stream.sent as u64;
         if stream.committed < sent_through && stream.commits(sent_through, base, pace) {
@@ -538,7 +576,8 @@ impl ChunkWriter {
             let sequence = base + stream.sent as u64;
             let last = self.manner == Manner::InOrder
                 && mutation.offset + mutation.length == step.config.chunk_size;
-            let commit = stream.commits(sequence, base, pace) || (last && pace != Pace::Hold);
+            let commit = stream.commits(sequence, base, pace)
+                || (last && !matches!(pace, Pace::Back | Pace::Hold));
             if commit {
                 stream.committed = sequence;
             }

@@ -28,6 +28,9 @@ pub struct Config {
     /// How long a flush may take as long as the primary lives: longer than a disk may be silent
     /// before its server gives it up (10 s).
     pub flush_after: Millis,
+    /// Time between two calls to the master that keep the right to the file's end: a third of what a
+    /// master waits before it gives that to somebody else.
+    pub renew_after: Millis,
     /// Pause before the second try; doubles with every further one.
     pub pause_min: Millis,
     /// Longest pause between tries.
@@ -51,6 +54,7 @@ impl Default for Config {
             suspect_after: Millis(1_200),
             stall_after: Millis(2_500),
             flush_after: Millis(12_000),
+            renew_after: Millis(20_000),
             pause_min: Millis(20),
             pause_max: Millis(1_000),
             disk: false,

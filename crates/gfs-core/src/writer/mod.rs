@@ -10,6 +10,7 @@
 //! * [`append`] and [`overwrite`] do so for records that are appended, and bytes that are
 //!   overwritten;
 //! * [`flusher`] brings to disk what was left behind;
+//! * [`renewal`] keeps the right to the file's end while nothing is written;
 //! * [`failure`] is the table of what an error means.
 //!
 //! # Rules
@@ -31,6 +32,7 @@ mod failure;
 mod flusher;
 mod overwrite;
 mod patience;
+mod renewal;
 mod step;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -45,6 +47,7 @@ use flusher::Flusher;
 use gfs_proto::v1 as pb;
 use gfs_types::{ErrorCode, GfsError, MAX_FILE_LENGTH, Millis};
 pub use overwrite::FileOverwriter;
+use renewal::Renewal;
 use std::collections::VecDeque;
 use step::{Ids, Step};
 
@@ -90,6 +93,7 @@ pub struct FileWriter {
     handed: u64,
     slices: usize,
     flusher: Flusher,
+    renewal: Renewal,
     waiting: VecDeque<Waiting>,
     pending: Option<(AskId, Pending)>,
     /// After a refused question: when to ask again.
@@ -135,6 +139,7 @@ impl FileWriter {
             handed: start.length,
             slices: 0,
             flusher: Flusher::default(),
+            renewal: Renewal::new(now, &config),
             waiting: VecDeque::new(),
             pending: None,
             retry: None,
@@ -210,6 +215,9 @@ impl FileWriter {
             }
         }
         if let Some(time) = self.flusher.wake_at(&self.config) {
+            at(time);
+        }
+        if let Some(time) = self.renewal.wake_at().filter(|_| !self.closed) {
             at(time);
         }
         wake
@@ -298,6 +306,7 @@ impl FileWriter {
         }
         self.handed += u64::from(length);
         self.slices += 1;
+        self.renewal.wrote();
         Ok(())
     }
 
@@ -342,7 +351,10 @@ impl FileWriter {
             }
             chunk.drive(pace, step)?;
             if !chunk.is_full(step.config) {
-                pace = Pace::Hold;
+                // A spare that holds memory must not keep its predecessor, or another writer's,
+                // from getting any.
+                let held = pace != Pace::Back && chunk.is_open();
+                pace = if held { Pace::Hold } else { Pace::Back };
             }
             for Settled { id, .. } in chunk.take_settled() {
                 step.effects.push(Effect::Release { slice: id });
@@ -359,6 +371,9 @@ impl FileWriter {
         if self.pending.is_none() && self.retry.is_none_or(|retry| step.now >= retry) {
             self.retry = None;
             self.ask_next(step);
+        }
+        if !self.closed {
+            self.renewal.drive(self.slices > 0, step);
         }
         Ok(())
     }
@@ -468,6 +483,9 @@ impl FileWriter {
         }
         if self.flusher.asked(ask) {
             return self.flusher.answered(ask, result, step);
+        }
+        if self.renewal.answered(ask, &result, step)? {
+            return Ok(());
         }
         let Some((_, pending)) = self.pending.take_if(|(id, _)| *id == ask) else {
             return Ok(());

@@ -694,6 +694,11 @@ pub struct PushOpen {
     /// `acknowledged`.
     #[prost(uint64, tag = "9")]
     pub committed: u64,
+    /// Bytes of the largest mutation that waits to be sent. Each member reserves at least so much for
+    /// the stream, or refuses it: with NO_CREDIT where there is no room now, with OUT_OF_RANGE where
+    /// there never is. 0: nothing in particular.
+    #[prost(uint32, tag = "10")]
+    pub need: u32,
 }
 /// A mutation, or a piece of one. Payload: `length` bytes.
 ///
@@ -1356,6 +1361,10 @@ pub struct SyncRequest {
     /// The last chunk as confirmed by its primary.
     #[prost(message, optional, tag = "3")]
     pub last: ::core::option::Option<FinishedChunk>,
+    /// Nothing was written since the last call of this client for the file, nor is to be: it only
+    /// renews its right. What a primary said of its absence stays true.
+    #[prost(bool, tag = "4")]
+    pub idle: bool,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct SyncResponse {

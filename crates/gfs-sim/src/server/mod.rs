@@ -13,7 +13,7 @@ use bytes::Bytes;
 use copies::Copying;
 use gfs_core::mistakes::Mistakes;
 use gfs_core::replica::StreamId as PushId;
-use gfs_core::replica::{CommandId, DiskOp, Event, Replica, ServerGate, Settings};
+use gfs_core::replica::{CommandId, DiskOp, Event, IDLE_LIMIT, Replica, ServerGate, Settings};
 use gfs_proto::v1 as pb;
 use gfs_types::{BlockSums, ErrorCode, Millis};
 use session::Session;
@@ -168,7 +168,12 @@ impl Server {
     }
 
     fn settings(&self) -> Settings {
-        Settings { server: self.disk.server, chunk_size: self.chunk_size, mistakes: self.mistakes }
+        Settings {
+            server: self.disk.server,
+            chunk_size: self.chunk_size,
+            idle_limit: IDLE_LIMIT,
+            mistakes: self.mistakes,
+        }
     }
 
     /// Begins a new life with what is on the disk.

@@ -3,6 +3,7 @@
 mod append;
 mod balance;
 mod basics;
+mod bounds;
 mod busy;
 mod command_line;
 mod damage;

@@ -269,7 +269,11 @@ impl Brain {
         request: &pb::SyncRequest,
     ) -> Result<Response, GfsError> {
         let inode = self.open_file(work, request.inode)?;
-        self.written_by(inode, caller.client, work.now.mono)?;
+        if request.idle {
+            self.renewed_by(inode, caller.client, work.now.mono)?;
+        } else {
+            self.written_by(inode, caller.client, work.now.mono)?;
+        }
         if let Some(last) = &request.last {
             let before = self.namespace.file(inode).map(|file| self.length_of(file));
             self.finish(work, inode, last, false).map_err(|error| self.explain(last, error))?;

@@ -64,6 +64,11 @@ pub(super) enum Seen {
 }
 
 impl Chunks {
+    /// Version changes under way, and how many there may be before no more are begun unasked.
+    pub(in crate::brain) fn changes_under_way(&self) -> (usize, usize) {
+        (self.changes.len(), MAX_CHANGES)
+    }
+
     /// The clones of a chunk, in order of their targets.
     pub(super) fn clones_of(
         &self,

@@ -289,7 +289,8 @@ fn a_writer_that_still_calls_has_not_vanished() {
     let chunk = made.chunk.unwrap();
     world.write(&chunk, 700);
     world.run(Millis(55_000));
-    let sync = pb::SyncRequest { header: world.header(7, 4_444), inode, last: None };
+    let sync =
+        pb::SyncRequest { header: world.header(7, 4_444), inode, last: None, ..Default::default() };
     world.ask(Request::Sync(sync)).unwrap();
     tell_vanished(&mut world, &chunk, 7, 700);
     world.run(Millis(50_000));
@@ -298,6 +299,67 @@ fn a_writer_that_still_calls_has_not_vanished() {
     world.run(Millis(15_000));
     assert_eq!(holders(&world).len(), 0);
     assert_eq!(stat(&mut world, "/f").attributes.unwrap().length, 700);
+    sound(&mut world);
+}
+
+/// A writer says that it is there.
+fn renew(world: &mut World, client: u64, inode: u64, idle: bool) {
+    let header = world.header(client, next(world));
+    let sync = pb::SyncRequest { header, inode, last: None, idle };
+    world.ask(Request::Sync(sync)).unwrap();
+}
+
+#[test]
+fn who_renews_keeps_the_right_however_long_it_writes_nothing() {
+    for appends in [false, true] {
+        let mut world = World::with_servers(3);
+        let (inode, chunk) = if appends {
+            let inode = empty(&mut world, "/f");
+            append(&mut world, 7, inode).unwrap();
+            (inode, allocate(&mut world, 7, inode, 0, None).unwrap())
+        } else {
+            let made = create(&mut world, 7, "/f");
+            (made.attributes.unwrap().inode, made.chunk.unwrap())
+        };
+        world.write(&chunk, 700);
+        for round in 0..6 {
+            world.run(Millis(20_000));
+            renew(&mut world, 7, inode, true);
+            if round == 3 {
+                // It has had no stream for a minute. That is said once.
+                tell_vanished(&mut world, &chunk, 7, 700);
+            }
+            assert_eq!(open(&mut world, 8, inode).unwrap_err(), ErrorCode::Busy);
+            assert_eq!(holders(&world).len(), 1, "round {round}");
+        }
+        // Once it falls silent, the primary was right.
+        world.run(Millis(55_000));
+        assert_eq!(holders(&world).len(), 1);
+        world.run(Millis(10_000));
+        assert_eq!(holders(&world).len(), 0);
+        let attributes = stat(&mut world, "/f").attributes.unwrap();
+        assert_eq!((attributes.length, attributes.open_for_write), (700, false));
+        sound(&mut world);
+    }
+}
+
+#[test]
+fn who_writes_again_has_not_vanished_whatever_was_said_before() {
+    let mut world = World::with_servers(3);
+    world.brain.config.limits.client_idle = Millis(200_000);
+    let made = create(&mut world, 7, "/f");
+    let inode = made.attributes.unwrap().inode;
+    let chunk = made.chunk.unwrap();
+    world.write(&chunk, 700);
+    renew(&mut world, 7, inode, true);
+    tell_vanished(&mut world, &chunk, 7, 700);
+    renew(&mut world, 7, inode, false);
+    // It cannot reach the master any more, but its primary: that says nothing.
+    world.run(Millis(150_000));
+    assert_eq!(holders(&world).len(), 1);
+    // Nor does a primary that never heard of it: then it is forgotten with all it ever asked.
+    world.run(Millis(60_000));
+    assert_eq!(holders(&world).len(), 0);
     sound(&mut world);
 }
 

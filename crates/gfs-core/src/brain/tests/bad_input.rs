@@ -227,7 +227,15 @@ fn absurd_numbers() {
             }),
             Conflict,
         ),
-        (Request::Sync(pb::SyncRequest { header: h(), inode: file, last: finished(1) }), Conflict),
+        (
+            Request::Sync(pb::SyncRequest {
+                header: h(),
+                inode: file,
+                last: finished(1),
+                idle: false,
+            }),
+            Conflict,
+        ),
         (
             Request::Close(pb::CloseRequest { header: h(), inode: file, ..Default::default() }),
             Conflict,

@@ -192,7 +192,12 @@ impl Lives {
         // What was finished meanwhile comes first.
         while let Some(first) = self.files[&at].writer.as_ref().unwrap().finished.first() {
             let last = Some(*first);
-            let request = pb::SyncRequest { header: self.header(writer.client), inode, last };
+            let request = pb::SyncRequest {
+                header: self.header(writer.client),
+                inode,
+                last,
+                ..Default::default()
+            };
             match self.world.ask(Request::Sync(request)) {
                 Ok(_) => {
                     self.files.get_mut(&at).unwrap().writer.as_mut().unwrap().finished.remove(0);
@@ -378,7 +383,12 @@ impl Lives {
                     length: writer.length,
                 });
                 let inode = file.inode;
-                let request = pb::SyncRequest { header: self.header(writer.client), inode, last };
+                let request = pb::SyncRequest {
+                    header: self.header(writer.client),
+                    inode,
+                    last,
+                    ..Default::default()
+                };
                 if let Err(detail) = self.world.ask(Request::Sync(request)) {
                     assert_eq!(detail.error_code(), ErrorCode::StaleVersion);
                 }

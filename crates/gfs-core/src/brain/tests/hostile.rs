@@ -117,7 +117,12 @@ fn request(kind: u8, words: Words, header: Option<pb::RequestHeader>) -> Request
             unreachable,
             place: None,
         }),
-        9 => Request::Sync(pb::SyncRequest { header, inode: a, last: finished.first().copied() }),
+        9 => Request::Sync(pb::SyncRequest {
+            header,
+            inode: a,
+            last: finished.first().copied(),
+            idle: g,
+        }),
         10 => Request::Close(pb::CloseRequest { header, inode: a, finished, abandon: f && g }),
         11 => Request::Rename(pb::RenameRequest {
             header,

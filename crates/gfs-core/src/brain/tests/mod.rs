@@ -5,6 +5,7 @@ mod bad_input;
 mod changing;
 mod files;
 mod hostile;
+mod limits;
 mod loading;
 mod model;
 mod namespace;

@@ -122,6 +122,7 @@ pub(super) struct Cluster {
     pub(super) master: Master,
     pub(super) mistakes: Mistakes,
     pub(super) chunk_size: u32,
+    pub(super) idle_limit: Millis,
     /// A copy ended in the middle: a replica has bytes of mutations that it does not know of.
     pub(super) torn: bool,
     pub(super) ids: u64,
@@ -187,10 +188,12 @@ impl Cluster {
         // The smaller one is filled by those who append.
         let planned = writers.iter().any(|writer| writer.manner == Manner::Sequential);
         let chunk_size = BLOCK_SIZE * if planned || dice.roll(2) == 0 { 256 } else { 64 };
+        // In every other run streams end when they are idle for the blink of an eye.
+        let idle_limit = Millis(if seed.is_multiple_of(2) { 20 } else { u64::MAX });
         let nodes = (0..SERVERS)
             .map(|node| Node {
                 replica: Replica::absent(
-                    Settings { mistakes, chunk_size, ..settings(server(node)) },
+                    Settings { mistakes, chunk_size, idle_limit, ..settings(server(node)) },
                     5,
                 ),
                 disk: Disk::default(),
@@ -220,6 +223,7 @@ impl Cluster {
             master,
             mistakes,
             chunk_size,
+            idle_limit,
             torn: false,
             ids: 0,
             faults: true,
@@ -317,7 +321,8 @@ impl Cluster {
             store(&mut self.nodes[n].disk, op);
         }
         let (mistakes, chunk_size) = (self.mistakes, self.chunk_size);
-        let config = Settings { mistakes, chunk_size, ..settings(server(n)) };
+        let idle_limit = self.idle_limit;
+        let config = Settings { mistakes, chunk_size, idle_limit, ..settings(server(n)) };
         let node = &mut self.nodes[n];
         node.replica = match node.disk.stored.clone() {
             Some((identity, header)) => Replica::load(config, identity, header),

@@ -10,6 +10,7 @@ mod cluster_writers;
 mod commands;
 mod confirmed;
 mod flush;
+mod idle;
 mod messages;
 mod mutations;
 mod overwrites;
@@ -25,7 +26,9 @@ pub(super) type Payload = Vec<u8>;
 pub(super) const CHUNK: u32 = 1 << 20;
 
 pub(super) fn settings(server: u32) -> Settings {
-    Settings { server, chunk_size: CHUNK, mistakes: Mistakes::default() }
+    // Streams stay as long as a test does not want to see them end.
+    let idle_limit = Millis(u64::MAX);
+    Settings { server, chunk_size: CHUNK, idle_limit, mistakes: Mistakes::default() }
 }
 
 pub(super) fn member(server: u32) -> pb::ServerLocation {

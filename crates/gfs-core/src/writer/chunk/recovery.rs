@@ -110,7 +110,7 @@ impl ChunkWriter {
         }
     }
 
-    fn end_stream(&mut self, remedy: Remedy, step: &mut Step<'_>) {
+    pub(super) fn end_stream(&mut self, remedy: Remedy, step: &mut Step<'_>) {
         self.close_stream(step.effects);
         self.pause(remedy, step);
     }

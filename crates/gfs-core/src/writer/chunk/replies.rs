@@ -59,6 +59,7 @@ impl ChunkWriter {
                 ));
             }
         };
+        self.greeted = true;
         let again = self.sequence.is_some();
         self.sequence = Some(base);
         if again && step.config.mistakes.has(Mistake::WriterResendsWithNewSequences) {

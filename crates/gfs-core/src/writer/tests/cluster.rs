@@ -483,7 +483,7 @@ impl Cluster {
                 Ok(Answer::Chunk(Box::new(self.locate(handle))))
             }
             Question::Sync(sync) => {
-                let last = sync.last.expect("a sync says of what");
+                let Some(last) = sync.last else { return Ok(Answer::Attributes(Box::default())) };
                 let chunk = self.chunk(last.handle);
                 if chunk.version != last.version {
                     return Err(stale(chunk.version));

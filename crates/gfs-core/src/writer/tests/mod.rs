@@ -3,7 +3,9 @@
 mod batches;
 mod cluster;
 mod overwriting;
+mod renewing;
 mod shared;
+mod spares;
 
 use super::*;
 use crate::mistakes::Mistakes;
@@ -277,6 +279,11 @@ fn a_refusal_that_lasts_is_the_error_at_the_deadline() {
                 asked += 1;
                 let code = ErrorCode::TooFewServers as u32;
                 let result = Err(pb::ErrorDetail { code, ..Default::default() });
+                writer.step(now, Event::Answer { ask, result }, &mut effects);
+            }
+            // That the master still knows it does not bring it any further.
+            Some(Effect::Ask { ask, question: Question::Sync(_) }) => {
+                let result = Ok(Answer::Attributes(Box::default()));
                 writer.step(now, Event::Answer { ask, result }, &mut effects);
             }
             Some(effect) => panic!("{effect:?}"),

@@ -203,6 +203,15 @@ fn sweep(loaded: &mut BTreeMap<u64, Arc<Chunk>>, absent: &mut BTreeSet<u64>) {
     });
 }
 
+/// Whether two states of a replica are one to the master.
+fn same(a: &ChunkState, b: &ChunkState) -> bool {
+    let said = |state: &ChunkState| {
+        let ChunkState { promised, complete, content, flags, .. } = state;
+        (*promised, *complete, *content, flags.sealed, flags.incomplete)
+    };
+    said(a) == said(b)
+}
+
 /// A replica as it was found, with what is known of it then.
 fn reported(state: &ChunkState) -> pb::ReplicaState {
     let (identity, header) = loaded(state, Window::default());
@@ -300,9 +309,9 @@ impl Node {
             chunk_size: record.geometry.chunk_size(),
             mistakes: Mistakes::default(),
         };
-        let found = lock(&self.chunks.found).contains_key(&handle);
+        let found = lock(&self.chunks.found).get(&handle).cloned();
         let node = Arc::clone(self);
-        let on_disk = if found {
+        let on_disk = if found.is_some() {
             let handle = ChunkHandle(handle);
             let read = move || match node.volumes.state(handle) {
                 Ok(state) => Ok(Some((state, node.volumes.window(handle)?))),
@@ -319,6 +328,11 @@ impl Node {
         }
         let (replica, suspect, synced) = match on_disk {
             Some((state, window)) => {
+                if !found.is_some_and(|found| same(&found, &state)) {
+                    // The start-up log was wrong, or the file was changed behind our back.
+                    tracing::error!(chunk = handle, "a chunk's file says other than was reported");
+                    self.reports.send_modify(|reports| *reports += 1);
+                }
                 let (identity, header) = loaded(&state, window);
                 let replica = Replica::load(settings, identity, header);
                 (replica, state.flags.suspect, state.synced.0)

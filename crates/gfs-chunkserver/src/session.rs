@@ -164,7 +164,7 @@ impl Sessions {
                     reported = true;
                 }
                 _ = reports.changed() => {
-                    anyhow::bail!("a volume left service: all is reported anew");
+                    anyhow::bail!("what is here has changed: all is reported anew");
                 }
                 () = is_stale(&mut stale, answer.session) => {
                     anyhow::bail!("the master no longer knows the session");

@@ -2,7 +2,7 @@
 //! background, and the numbers it must remember.
 
 use crate::node::Node;
-use crate::volumes::Bay;
+use crate::volumes::{Bay, Started};
 use anyhow::Context as _;
 use gfs_core::replica::Event;
 use gfs_process::{Pulse, Shutdown};
@@ -53,8 +53,11 @@ pub(crate) async fn start(node: &Arc<Node>) {
 
 /// Reads what is on the volumes.
 pub(crate) async fn scan(node: &Arc<Node>) {
-    let found = node.volumes.scan().await;
-    node.chunks.set_found(found);
+    let Started { replicas, logs } = node.volumes.scan().await;
+    for (volume, log) in logs {
+        node.metrics.starts.with([&volume, log.name()]).inc();
+    }
+    node.chunks.set_found(replicas);
 }
 
 /// Ticks active replicas until shutdown.
@@ -158,14 +161,29 @@ fn remember(node: &Arc<Node>) {
     });
 }
 
-/// The end: everything that was acknowledged is made durable, and says so. A volume that hangs is
-/// not waited for.
+/// The end: everything that was acknowledged is made durable, and says so; the start-up log tells the
+/// next start of it. A volume that hangs is not waited for.
 pub(crate) async fn close(node: &Arc<Node>) -> anyhow::Result<()> {
     let mut unclean = 0;
     let mut closing = Vec::new();
     for bay in node.volumes.bays() {
         if let Ok(volume) = bay.volume().cloned() {
-            closing.push((bay, tokio::task::spawn_blocking(move || volume.close_all())));
+            let (name, serving) = (bay.name(), bay.service().is_serving());
+            let close = move || {
+                let unclean = volume.close_all();
+                if serving {
+                    match volume.write_start_log() {
+                        Ok(chunks) => tracing::info!(volume = name, chunks, "start-up log written"),
+                        Err(error) => tracing::warn!(
+                            volume = name,
+                            %error,
+                            "no start-up log: the next start reads all of the volume"
+                        ),
+                    }
+                }
+                unclean
+            };
+            closing.push((bay, tokio::task::spawn_blocking(close)));
         }
     }
     for (bay, closed) in closing {

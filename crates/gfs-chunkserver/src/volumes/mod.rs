@@ -8,6 +8,7 @@ mod start;
 
 pub(crate) use bay::Bay;
 pub use open::{Directory, MAX_VOLUMES, OpenError, VolumesOptions};
+pub(crate) use start::Started;
 
 use crate::files::Capacity;
 use crate::node::lock;

@@ -1,7 +1,7 @@
 //! The start: all volumes are read, and of a chunk that is on two of them the better replica counts.
 
 use super::Volumes;
-use crate::store::{ChunkState, ScanEntry};
+use crate::store::{ChunkState, LogUse, ScanEntry};
 use gfs_types::ChunkHandle;
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
@@ -9,15 +9,23 @@ use std::sync::atomic::Ordering;
 /// Threads that read headers of one volume.
 const SCANNERS: usize = 4;
 
+/// What a start found.
+pub(crate) struct Started {
+    /// The replicas.
+    pub(crate) replicas: Vec<ChunkState>,
+    /// Of each volume that could be read, its name and what its start-up log was good for.
+    pub(crate) logs: Vec<(String, LogUse)>,
+}
+
 impl Volumes {
     /// Reads what is on all volumes, side by side, and returns the replicas found. A volume that
     /// cannot be read leaves service; one that is gone meanwhile is not waited for.
-    pub(crate) async fn scan(&self) -> Vec<ChunkState> {
+    pub(crate) async fn scan(&self) -> Started {
         let mut reading = Vec::new();
         for (at, bay) in self.bays.iter().enumerate() {
             if let Ok(volume) = bay.volume().cloned() {
                 let read = move || {
-                    volume.scan(SCANNERS).and_then(|found| Ok((found, volume.quarantined()?)))
+                    volume.start(SCANNERS).and_then(|found| Ok((found, volume.quarantined()?)))
                 };
                 reading.push((at, bay, bay.blocking(read)));
             }
@@ -31,9 +39,10 @@ impl Volumes {
         }
         reports.retain(|(_, bay, _)| !bay.service().is_gone());
         let mut found: BTreeMap<ChunkHandle, (usize, ChunkState)> = BTreeMap::new();
+        let mut logs = Vec::with_capacity(reports.len());
         for (at, bay, report) in reports {
             let volume = bay.name();
-            let (report, quarantined) = match report {
+            let ((report, log), quarantined) = match report {
                 Ok(Ok(read)) => read,
                 Ok(Err(error)) => {
                     tracing::error!(volume, %error, "a volume cannot be read");
@@ -66,12 +75,31 @@ impl Volumes {
                     }
                 }
             }
-            tracing::info!(volume, replicas, "the volume was read");
+            match &log {
+                LogUse::Used(known) => {
+                    tracing::info!(
+                        volume,
+                        replicas,
+                        known,
+                        "the volume was read by its start-up log"
+                    );
+                }
+                LogUse::Missing => {
+                    tracing::info!(volume, replicas, "the volume was read; it had no start-up log");
+                }
+                LogUse::Unusable(why) | LogUse::Disagrees(why) => tracing::warn!(
+                    volume,
+                    replicas,
+                    why,
+                    "all of the volume was read: its start-up log was of no use"
+                ),
+            }
+            logs.push((volume, log));
         }
         let homes = found.iter().map(|(handle, (at, _))| (*handle, *at)).collect();
         *self.homes.write().unwrap_or_else(std::sync::PoisonError::into_inner) = homes;
         self.count();
-        found.into_values().map(|(_, state)| state).collect()
+        Started { replicas: found.into_values().map(|(_, state)| state).collect(), logs }
     }
 
     /// Adds a replica. There is a second one of its chunk when a volume comes back after its

@@ -1,9 +1,10 @@
 //! A server with several volumes, of which one fails, hangs, fills up or goes.
 
-use crate::master::CLUSTER;
+use crate::master::{CHUNK, CLUSTER};
 use crate::rig::{Disk, Rig, Running, volumes_options};
 use crate::wire::{Push, code, pattern, read};
 use gfs_chunkserver::files::{Fault, FaultyFiles, Moment, OperationKind, OsFiles, Rule};
+use gfs_chunkserver::store::{Header, Slot};
 use gfs_chunkserver::{Directory, OpenError, Volumes};
 use gfs_proto::v1 as pb;
 use gfs_types::{ErrorCode, Geometry, ServerNumber, ServerUuid};
@@ -75,6 +76,43 @@ async fn replicas_go_to_the_emptiest_volume_and_are_found_again() {
     }
     let text = rig.servers[0].metrics.render().unwrap();
     assert!(text.contains("gfs_chunkserver_volume_in_service{volume=\"/volume-1\"} 1"), "{text}");
+    // It had ended in order: no file was opened to find them.
+    for volume in ["/volume-0", "/volume-1"] {
+        let used = format!("gfs_chunkserver_starts_total{{volume=\"{volume}\",log=\"used\"}} 1");
+        assert!(text.contains(&used), "{text}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_says_other_than_the_start_up_log_is_reported_anew_when_it_is_used() {
+    let (mut rig, files, mut a, _b) = rig().await;
+    a.finish().await;
+    rig.servers.pop().unwrap().stop().await;
+    // A later header, that leaves no trace at the file: what no system call does.
+    let path = Path::new("/volume-0/chunks/01/0000000000000a01.chunk");
+    let content = files[0].content(path).unwrap();
+    let slots = [0, 1].map(|index| {
+        let at = (CHUNK + index * 4096) as usize;
+        match Header::decode(&content[at..at + 4096]) {
+            Slot::Valid { header, .. } => (at, header),
+            other => panic!("{other:?}"),
+        }
+    });
+    let [(_, newer), (at, _)] = match slots {
+        [a, b] if a.1.generation > b.1.generation => [a, b],
+        [a, b] => [b, a],
+    };
+    let promised = gfs_types::Version(5);
+    let forged = Header { promised, generation: newer.generation + 1, ..*newer }.encode();
+    for (at, byte) in (at..).zip(forged) {
+        files[0].damage(path, at as u64, content[at] ^ byte).unwrap();
+    }
+    rig.servers.push(Running::start(&rig.master, &rig.disks[0], 1).await);
+    assert_eq!(replica(&rig.master.report(1), A).unwrap().promised, 1);
+    assert!(read(&rig, 1, A, 1, 0, 10).await.unwrap() == pattern(0, 10));
+    rig.master
+        .reported(1, |report| replica(report, A).is_some_and(|state| state.promised == 5))
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -359,7 +359,7 @@ fn after_any_history_the_log_gives_what_the_scan_gives() {
     for seed in 0..300 {
         let files = FaultyFiles::new(seed);
         let mut random = Random(seed);
-        let (mut boot, mut now) = (1, 0);
+        let (mut boot, mut now, mut late) = (1, 0, false);
         for _ in 0..6 {
             let (volume, _, log) = start(&files, BootId([boot; 16]));
             match log {
@@ -368,6 +368,8 @@ fn after_any_history_the_log_gives_what_the_scan_gives() {
                     chunks += known;
                 }
                 LogUse::Missing => missing += 1,
+                // Space given back changes no header, but a file.
+                LogUse::Disagrees(_) if late => {}
                 // Nobody but us touched the files.
                 other => panic!("seed {seed}: {other:?}"),
             }
@@ -381,7 +383,8 @@ fn after_any_history_the_log_gives_what_the_scan_gives() {
                 volume.close_all();
                 let _ = volume.write_start_log();
             }
-            if random.below(5) == 0 {
+            late = random.below(5) == 0;
+            if late {
                 act(&volume, &mut random, &mut now);
             }
             drop(volume);

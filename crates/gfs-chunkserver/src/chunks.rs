@@ -161,6 +161,14 @@ impl Chunks {
         }
     }
 
+    /// A replica is here that was not, or was gone. Who waits for a Grant of one tries again.
+    pub(crate) fn regain(&self, node: &Arc<Node>, state: ChunkState) {
+        let handle = state.handle.0;
+        let text = format!("chunk {handle} has just been found");
+        self.abandon(node, handle, &pb::ErrorDetail::new(ErrorCode::Busy, text));
+        lock(&self.found).insert(handle, state);
+    }
+
     /// The chunk if this server knows anything of it.
     pub(crate) fn get(&self, handle: u64) -> Option<Arc<Chunk>> {
         lock(&self.loaded).get(&handle).cloned()
@@ -336,6 +344,10 @@ impl Node {
                 let (identity, header) = loaded(&state, window);
                 let replica = Replica::load(settings, identity, header);
                 (replica, state.flags.suspect, state.synced.0)
+            }
+            None if lock(&self.chunks.found).contains_key(&handle) => {
+                let text = format!("chunk {handle} has just been found");
+                return Err(pb::ErrorDetail::new(ErrorCode::Busy, text));
             }
             None => {
                 let mut absent = lock(&self.chunks.absent);

@@ -87,6 +87,7 @@ impl VolumeLayout {
     pub(crate) const NEW_SCRUB: &'static str = "gfs-scrub.new";
     pub(crate) const START_LOG: &'static str = "gfs-start";
     pub(crate) const NEW_START_LOG: &'static str = "gfs-start.new";
+    pub(crate) const PROBE: &'static str = "gfs-probe";
     pub(crate) const CHUNKS: &'static str = "chunks";
     pub(crate) const QUARANTINE: &'static str = "quarantine";
 
@@ -116,6 +117,10 @@ impl VolumeLayout {
 
     pub(crate) fn new_start_log(&self) -> PathBuf {
         self.dir.join(Self::NEW_START_LOG)
+    }
+
+    pub(crate) fn probe(&self) -> PathBuf {
+        self.dir.join(Self::PROBE)
     }
 
     pub(crate) fn chunks(&self) -> PathBuf {

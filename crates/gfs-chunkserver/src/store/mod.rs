@@ -32,6 +32,7 @@ mod fields;
 mod header;
 mod layout;
 mod lifecycle;
+mod probe;
 mod progress;
 mod read;
 mod record;

@@ -101,6 +101,7 @@ struct OpenChunks {
 /// gfs-volume                              VolumeRecord
 /// gfs-scrub                               where the scrub stands: see `progress`
 /// gfs-start                               the start-up log, while no server runs: see `start_log`
+/// gfs-probe                               written and removed to see whether the disk does its part
 /// chunks/34/0000000000001234.chunk        ChunkLayout, Header
 /// chunks/34/0000000000001234.new          a chunk without a header yet; removed at the next start
 /// quarantine/0000000000001234.chunk[.n]   files that are garbled or unknown to the cluster

@@ -479,9 +479,9 @@ impl Node {
                     self.answer(chunk, origin, result, inner.state(), digest);
                 }
             }
-            Output::Unreachable { version, server } => {
-                let body = pb::MemberUnreachable { version, server };
-                self.notify(chunk.handle, pb::notice::Body::Unreachable(body));
+            Output::PrimaryEnded { version, unreachable } => {
+                let body = pb::PrimaryEnded { version, unreachable };
+                self.notify(chunk.handle, pb::notice::Body::PrimaryEnded(body));
             }
             Output::WriterVanished { version, writer, length } => {
                 let body = pb::WriterVanished { version, writer, length };

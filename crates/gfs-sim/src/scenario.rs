@@ -1,7 +1,7 @@
 //! From a seed to a run: how large the cluster, what the clients do, which kinds of faults are on
 //! (each seed draws its own set, as a swarm does), and when they strike.
 
-use crate::client::Habits;
+use crate::client::{Habits, Part};
 use crate::clock::Time;
 use crate::context::Process;
 use crate::dice::Dice;
@@ -60,8 +60,12 @@ pub enum Deed {
 pub struct Scenario {
     /// Chunkservers.
     pub servers: usize,
-    /// Clients.
+    /// Clients that write files of their own.
     pub clients: usize,
+    /// Clients that append to files together.
+    pub appenders: usize,
+    /// Clients that overwrite files together.
+    pub overwriters: usize,
     /// Bytes of a full chunk.
     pub chunk_size: u32,
     /// Largest slice.
@@ -88,13 +92,18 @@ impl Scenario {
             chunk_size: 256 * 1024,
             max_slice: 64 * 1024,
             copies: 3,
+            appenders: 0,
+            overwriters: 0,
             habits: Habits {
+                part: Part::Writes,
                 rounds: 4,
                 largest: 900_000,
                 think: 2_000,
                 rest: 1_000,
                 appends: false,
                 moves: false,
+                cuts: false,
+                disk: false,
             },
             faults: Vec::new(),
             calm_at: Time::of_millis(0),
@@ -130,10 +139,12 @@ impl Scenario {
             rest: [0, 1_000, 100_000, 1_000_000][dice.index(4)],
             appends: dice.chance(500),
             moves: dice.chance(500),
+            ..scenario.habits
         };
+        scenario.draw_others(seed);
         let length = dice.range(2_000, 20_000);
         scenario.calm_at = Time::of_millis(length);
-        let (servers, clients) = (scenario.servers, scenario.clients);
+        let (servers, clients) = (scenario.servers, scenario.all_clients());
         Swarm { dice, length, servers, clients, faults: vec![] }.draw(&mut scenario);
         // Dice of its own: what is drawn above stays as it was.
         let dice = Dice::new(seed, 11);
@@ -143,6 +154,42 @@ impl Scenario {
         drains(&mut scenario, seed, length);
         rebalances(&mut scenario, seed, length);
         scenario
+    }
+
+    /// Those who share files, and what else is done with files. Drawn apart: the rest of a seed is
+    /// the same with it and without.
+    fn draw_others(&mut self, seed: u64) {
+        let mut dice = Dice::new(seed, 14);
+        if dice.chance(500) {
+            self.appenders = dice.range(1, 5) as usize;
+            if dice.chance(200) {
+                // Records of several slices.
+                self.chunk_size = 12 * 64 * 1024;
+            }
+        }
+        if dice.chance(400) {
+            self.overwriters = dice.range(1, 4) as usize;
+        }
+        self.habits.cuts = dice.chance(400);
+        self.habits.disk = dice.chance(400);
+    }
+
+    /// Clients of all kinds.
+    #[must_use]
+    pub const fn all_clients(&self) -> usize {
+        self.clients + self.appenders + self.overwriters
+    }
+
+    /// What the client of this number is for.
+    #[must_use]
+    pub const fn part(&self, client: usize) -> Part {
+        if client < self.clients {
+            Part::Writes
+        } else if client < self.clients + self.appenders {
+            Part::Appends
+        } else {
+            Part::Overwrites
+        }
     }
 }
 

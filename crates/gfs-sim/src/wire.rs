@@ -42,6 +42,10 @@ pub enum Wire {
     Confirmed(pb::ConfirmedRequest),
     /// The answer to it.
     IsConfirmed(Result<pb::ConfirmedResponse, Box<pb::ErrorDetail>>),
+    /// Asks what became of a writer's mutations.
+    Outcomes(pb::OutcomesRequest),
+    /// The answer to it.
+    AreOutcomes(Result<pb::OutcomesResponse, Box<pb::ErrorDetail>>),
     /// The end of a stream of reads or of a copy, as a gRPC status.
     Status(Result<(), Box<pb::ErrorDetail>>),
 }
@@ -90,7 +94,9 @@ fn request(f: &mut fmt::Formatter<'_>, request: &Request) -> fmt::Result {
         Request::List(r) => write!(f, "list {}", r.path),
         Request::Mkdir(r) => write!(f, "mkdir {}", r.path),
         Request::Create(r) => write!(f, "create {}", r.path),
-        Request::Open(r) => write!(f, "open {} write {}", r.path, r.write),
+        Request::Open(r) => {
+            write!(f, "open {} write {} append {}", r.path, r.write, r.append)
+        }
         Request::Locate(r) => write!(f, "locate {} from {}", r.inode, r.offset),
         Request::Allocate(r) => write!(f, "allocate {}[{}] {:?}", r.inode, r.index, r.finished),
         Request::Recover(r) => {
@@ -141,6 +147,13 @@ fn response(f: &mut fmt::Formatter<'_>, response: &Response) -> fmt::Result {
             location(f, r.chunk.as_ref())
         }
         Response::Register(r) => write!(f, "registered {} session {:x}", r.server, r.session),
+        Response::Lease(r) => {
+            f.write_str("leased")?;
+            location(f, r.chunk.as_ref())
+        }
+        Response::Truncate(r) => {
+            write!(f, "truncated to {:?}", r.attributes.as_ref().map(|a| a.length))
+        }
         Response::Sync(r) => write!(f, "synced {:?}", r.attributes.as_ref().map(|a| a.length)),
         Response::Close(r) => write!(f, "closed {:?}", r.attributes.as_ref().map(|a| a.length)),
         Response::Stat(r) => {
@@ -225,8 +238,8 @@ fn from_server(f: &mut fmt::Formatter<'_>, body: &pb::server_message::Body) -> f
                 f.write_str("notice damaged")?;
                 state(f, Some(d))
             }
-            Some(Notice::Unreachable(u)) => {
-                write!(f, "notice {}v{}: {} unreachable", n.handle, u.version, u.server)
+            Some(Notice::PrimaryEnded(e)) => {
+                write!(f, "notice {}v{}: ended, {} unreachable", n.handle, e.version, e.unreachable)
             }
             Some(Notice::WriterVanished(w)) => {
                 write!(f, "notice {}: writer {}", n.handle, w.writer)
@@ -321,6 +334,13 @@ impl fmt::Display for Wire {
             Self::Confirmed(c) => write!(f, "confirmed of {}v{}?", c.handle, c.version),
             Self::IsConfirmed(Ok(c)) => write!(f, "confirmed {} primary {}", c.length, c.primary),
             Self::IsConfirmed(Err(e)) => write!(f, "{}", Outcome(Err(e))),
+            Self::Outcomes(o) => {
+                write!(f, "outcomes of {:x} in {}v{}?", o.writer, o.handle, o.version)
+            }
+            Self::AreOutcomes(Ok(o)) => {
+                write!(f, "outcomes {} at {:?} sealed {}", o.sequence, o.offsets, o.sealed)
+            }
+            Self::AreOutcomes(Err(e)) => write!(f, "{}", Outcome(Err(e))),
             Self::Status(s) => {
                 write!(f, "status {}", Outcome(s.as_ref().map(|()| "ok").map_err(|e| &**e)))
             }

@@ -1,7 +1,7 @@
 //! The world of a run: processes on a network, and what is done to them.
 
 use crate::checkers;
-use crate::client::Client;
+use crate::client::{Client, Habits, Part};
 use crate::clock::Time;
 use crate::context::{Context, Happening, Process};
 use crate::dice::Dice;
@@ -14,7 +14,7 @@ use crate::steps::Steps;
 use gfs_core::brain::BrainConfig;
 use gfs_core::mistakes::Mistakes;
 use gfs_core::{reader, writer};
-use gfs_types::{ClusterId, Geometry, Millis};
+use gfs_types::{BLOCK_SIZE, ClusterId, Geometry, Millis};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// What waits for a process that is stopped.
@@ -81,7 +81,7 @@ impl World {
             drained: Vec::new(),
             events: 0,
         };
-        for index in 0..world.scenario.clients {
+        for index in 0..world.scenario.all_clients() {
             let client = world.new_client(index, seed);
             world.clients.push(client);
         }
@@ -108,7 +108,15 @@ impl World {
             ..writer::Config::default()
         };
         let read = reader::Config { mistakes: self.mistakes, ..reader::Config::default() };
-        Client::new(index, Dice::new(seed, 100 + index as u64), self.scenario.habits, write, read)
+        let write = match self.scenario.part(index) {
+            // Parts of a record are whole blocks.
+            Part::Appends => {
+                writer::Config { max_slice: write.max_slice.next_multiple_of(BLOCK_SIZE), ..write }
+            }
+            _ => write,
+        };
+        let habits = Habits { part: self.scenario.part(index), ..self.scenario.habits };
+        Client::new(index, Dice::new(seed, 100 + index as u64), habits, write, read)
     }
 
     /// Goes on until `done` or the time.

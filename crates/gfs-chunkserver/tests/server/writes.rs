@@ -89,8 +89,8 @@ async fn a_member_that_breaks_off_is_named_and_the_write_goes_on_without_it() {
     let error = push.failed().await;
     assert_eq!((code(&error), error.server), (ErrorCode::Unreachable, 3));
     let (from, notice) = rig.master.notice(H).await;
-    let Notice::Unreachable(notice) = notice else { panic!("{notice:?}") };
-    assert_eq!((from, notice.server, notice.version), (1, 3, 1));
+    let Notice::PrimaryEnded(notice) = notice else { panic!("{notice:?}") };
+    assert_eq!((from, notice.unreachable, notice.version), (1, 3, 1));
     // The version changes without it, and the same slice comes again.
     let length = crate::changes::change(&rig, H, 1, 2, &[1, 2]).await;
     let mut push = Push::open(&rig, H, 2, 9, &[1, 2]).await;

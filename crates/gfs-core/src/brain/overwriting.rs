@@ -5,6 +5,8 @@
 //! it says of each that it has neither a stream nor made a mutation for 60 s. Then a version change
 //! ends the lease: all replicas know their bytes acknowledged, and readers need not ask a primary.
 //!
+//! Where a primary ended, a version change settles what it left.
+//!
 //! What is noted here is only a help: it keeps a reader or one client that is gone from ending the
 //! lease of the others. A new leader knows nothing of it and ends such leases as it hears of them;
 //! who still overwrites asks for a new one.
@@ -98,8 +100,10 @@ impl Brain {
             if leased && clients.is_some_and(|clients| clients.iter().any(heard)) {
                 continue;
             }
+            // Where a primary ended, what it left unacknowledged may be on some replicas only: those
+            // who still overwrite ask for another one, and if nobody does, it is settled all the same.
             self.overwriters.chunks.remove(&handle);
-            if leased && self.chunks.is_capped(handle) {
+            if self.chunks.is_capped(handle) {
                 self.chunks.fix(work.now, handle, &mut work.chunks);
             }
         }

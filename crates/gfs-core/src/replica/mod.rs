@@ -260,12 +260,12 @@ pub enum Output<P> {
         /// The answer carries the digest of the content.
         digest: bool,
     },
-    /// Tell the master that a member cannot be reached.
-    Unreachable {
+    /// Tell the master that this primary orders no more mutations, because something failed.
+    PrimaryEnded {
         /// At this version.
         version: u64,
-        /// The member.
-        server: u32,
+        /// The member that it could not reach; 0: it was something else.
+        unreachable: u32,
     },
     /// Tell the master that a writer of the chunk is gone: for [`WRITER_SILENCE`] it had no stream
     /// and mutated nothing. Said by the primary, once.

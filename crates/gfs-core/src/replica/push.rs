@@ -448,7 +448,7 @@ impl<P: Clone> Replica<P> {
         if opening && error.error_code() == ErrorCode::NoCredit {
             return self.fail_stream(id, error, out);
         }
-        self.end_role(&error, out);
+        self.fail_role(&error, out);
     }
 
     /// The sender is gone. What is in flight is carried to its end, the rest is dropped.

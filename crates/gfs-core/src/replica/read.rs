@@ -76,9 +76,15 @@ impl<P: Clone> Replica<P> {
         hasty || !self.unsettled.touches(offset, offset.saturating_add(length))
     }
 
-    /// The refusal of bytes that are just being overwritten.
+    /// The refusal of bytes that are just being overwritten. Of a primary that ended: nobody settles
+    /// them but a new version.
     #[must_use]
     pub fn unsettled_now(&self) -> pb::ErrorDetail {
+        let first = self.members.1.first().is_some_and(|m| m.server == self.settings.server);
+        if first && self.primary_at().is_none() {
+            let text = format!("chunk {} has no primary that could settle this", self.handle);
+            return failure(ErrorCode::Fenced, text);
+        }
         let text = format!("chunk {} is just being overwritten there", self.handle);
         let mut error = failure(ErrorCode::Busy, text);
         error.retry_after_ms = READ_AGAIN;

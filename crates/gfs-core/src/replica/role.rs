@@ -133,12 +133,8 @@ impl<P: Clone> Replica<P> {
     /// not being written is forgotten. Streams that wait for a later grant go on waiting.
     pub(super) fn end_role(&mut self, error: &pb::ErrorDetail, out: &mut Outputs<P>) {
         let complete = self.header().map_or(0, |header| header.complete);
-        let ended = self.role.take();
-        if let Some(role) = &ended {
+        if let Some(role) = self.role.take() {
             self.ended_at = self.ended_at.max(role.version);
-            if role.is_primary() && error.server != 0 && error.server != self.settings.server {
-                out.push(Output::Unreachable { version: role.version, server: error.server });
-            }
         }
         let over = |version: u64| version <= complete;
         let streams: Vec<_> =
@@ -165,10 +161,21 @@ impl<P: Clone> Replica<P> {
         }
     }
 
+    /// The role ends because something failed: where it is a primary's, the master must know, for
+    /// its writers may be gone and never ask for another one.
+    pub(super) fn fail_role(&mut self, error: &pb::ErrorDetail, out: &mut Outputs<P>) {
+        if let Some(version) = self.primary_at() {
+            let other = error.server != self.settings.server;
+            let unreachable = if other { error.server } else { 0 };
+            out.push(Output::PrimaryEnded { version, unreachable });
+        }
+        self.end_role(error, out);
+    }
+
     /// The role ends because the disk failed here.
     pub(super) fn disk_failed(&mut self, mut error: pb::ErrorDetail, out: &mut Outputs<P>) {
         error.server = self.settings.server;
-        self.end_role(&error, out);
+        self.fail_role(&error, out);
     }
 
     /// The error that names a member which cannot be reached.

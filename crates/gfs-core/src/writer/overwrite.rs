@@ -250,10 +250,6 @@ impl FileOverwriter {
     /// Does whatever can be done now.
     fn advance(&mut self, step: &mut Step<'_>) -> Result<(), GfsError> {
         self.place();
-        let pace = if self.waiting.is_empty() { Pace::Batch } else { Pace::Now };
-        for open in self.chunks.values_mut() {
-            open.chunk.drive(pace, step)?;
-        }
         self.tell_settled(step);
         // What went wrong with a chunk does not stick to it: the next write asks for it anew.
         self.chunks.retain(|start, open| {
@@ -268,6 +264,11 @@ impl FileOverwriter {
         });
         self.answer_waiting(step);
         self.leave_idle(step);
+        // Last, so that what was found to be wanted on disk is asked for at once.
+        let pace = if self.waiting.is_empty() { Pace::Batch } else { Pace::Now };
+        for open in self.chunks.values_mut() {
+            open.chunk.drive(pace, step)?;
+        }
         if self.pending.is_none() && self.patience.may_ask(step.now) {
             self.ask_next(step);
         }

@@ -1309,6 +1309,14 @@ pub struct LeaseRequest {
     pub offset: u64,
     #[prost(message, optional, tag = "4")]
     pub place: ::core::option::Option<Place>,
+    /// The version at which the caller failed to write the chunk; 0: it did not. If the chunk is still
+    /// at it the lease comes with a new one.
+    #[prost(uint64, tag = "5")]
+    pub version: u64,
+    /// Numbers of servers that the caller or a primary could not reach. Believed of those who were
+    /// given the lease before.
+    #[prost(uint32, repeated, tag = "6")]
+    pub unreachable: ::prost::alloc::vec::Vec<u32>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct LeaseResponse {
@@ -2192,20 +2200,22 @@ pub mod notice {
         /// The server's own finding (a read, a scrub): the replica is damaged or gone.
         #[prost(message, tag = "2")]
         Damaged(super::ReplicaState),
-        /// A primary cannot reach a member.
+        /// A primary orders no more mutations.
         #[prost(message, tag = "3")]
-        Unreachable(super::MemberUnreachable),
+        PrimaryEnded(super::PrimaryEnded),
         /// A writer of the chunk has neither a stream nor made a mutation for 60 s.
         #[prost(message, tag = "4")]
         WriterVanished(super::WriterVanished),
     }
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct MemberUnreachable {
+pub struct PrimaryEnded {
+    /// It was the primary at this version, and nobody told it to end.
     #[prost(uint64, tag = "1")]
     pub version: u64,
+    /// Number of a member that it could not reach; 0: for another reason.
     #[prost(uint32, tag = "2")]
-    pub server: u32,
+    pub unreachable: u32,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct WriterVanished {

@@ -18,6 +18,10 @@ pub fn missing(world: &World) -> Vec<String> {
     let draining = draining(world);
     for (inode, file) in &files {
         for record in file.extents.iter().chain(&file.spare) {
+            if record.handle == 0 {
+                // A hole.
+                continue;
+            }
             let current: Vec<u32> = record
                 .members
                 .iter()

@@ -4,6 +4,7 @@
 //! down *before* anything goes on, so that nothing else is excused by it.
 
 use super::extents::{self, version};
+use crate::ledger::Content;
 use crate::server::Server;
 use crate::world::World;
 
@@ -30,17 +31,26 @@ pub fn recall(world: &mut World) {
         let mut start = 0;
         for record in file.extents.iter().chain(&file.spare) {
             let (handle, version) = (record.handle, version(record));
+            let (from, to) = (start, start + u64::from(record.length));
+            start = to;
+            if handle == 0 {
+                continue;
+            }
             let members =
                 || world.servers.iter().filter(|s| record.members.contains(&s.disk.server));
             if !members().any(|server| is_good(server, handle, version)) {
                 world.doubtful.insert(handle);
-                if start < handed
+                if from < handed
                     && let Some(fact) = world.ctx.ledger.files.get_mut(&number)
                 {
-                    fact.excused = Some(fact.excused.map_or(start, |before| before.min(start)));
+                    fact.excused = Some(fact.excused.map_or(from, |before| before.min(from)));
+                    match &mut fact.content {
+                        Content::Written(_) => {}
+                        Content::Records(records) => records.forget_seen(from),
+                        Content::Slots(slots) => slots.excuse(from, to),
+                    }
                 }
             }
-            start += u64::from(record.length);
         }
     }
 }

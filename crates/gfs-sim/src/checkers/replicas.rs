@@ -2,7 +2,7 @@
 //! bytes, the same checksums that match them, and remember the same mutations.
 
 use super::extents::{self, version};
-use crate::content;
+use crate::ledger::Content;
 use crate::world::World;
 
 /// Looks at every chunk. `settled`: the cluster had time to make every member complete.
@@ -54,8 +54,16 @@ pub fn check(world: &mut World, settled: bool) {
                 if settled
                     && damaged.is_empty()
                     && let Some(number) = by_inode.get(inode)
-                    && let Some(offset) =
-                        content::difference(*number, start, &stored.bytes(0, length))
+                    && let Some(offset) = world
+                        .ctx
+                        .ledger
+                        .files
+                        .get(number)
+                        .and_then(|fact| match &fact.content {
+                            Content::Written(layout) => Some(layout),
+                            _ => None,
+                        })
+                        .and_then(|layout| layout.difference(start, &stored.bytes(0, length)))
                 {
                     wrong.push(format!(
                         "chunk {handle} on server{at}: byte {offset} of file {number} is wrong"

@@ -63,10 +63,12 @@ fn header_of(request: &mut Request) -> (Option<&mut Option<pb::RequestHeader>>, 
         Request::Connect(r) => (Some(&mut r.header), false),
         Request::Stat(r) => (Some(&mut r.header), false),
         Request::Create(r) => (Some(&mut r.header), true),
-        Request::Open(r) => (Some(&mut r.header), r.write),
+        Request::Open(r) => (Some(&mut r.header), r.write || r.append),
         Request::Locate(r) => (Some(&mut r.header), false),
         Request::Allocate(r) => (Some(&mut r.header), true),
         Request::Recover(r) => (Some(&mut r.header), true),
+        Request::Lease(r) => (Some(&mut r.header), true),
+        Request::Truncate(r) => (Some(&mut r.header), true),
         Request::Sync(r) => (Some(&mut r.header), true),
         Request::Close(r) => (Some(&mut r.header), true),
         Request::Rename(r) => (Some(&mut r.header), true),
@@ -89,6 +91,16 @@ impl Calls {
             by_stream: BTreeMap::new(),
             last: 0,
         }
+    }
+
+    /// Calls of another client in the same process, to the same cluster.
+    pub(super) fn of_another(&self, client_id: u64) -> Self {
+        let mut calls = Self::new(self.me, client_id);
+        // Timers and streams of the calls before must not be taken for those of its own.
+        calls.last = self.last;
+        calls.cluster = self.cluster.clone();
+        calls.epoch = self.epoch;
+        calls
     }
 
     pub(super) fn client_id(&self) -> u64 {

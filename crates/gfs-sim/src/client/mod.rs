@@ -1,13 +1,17 @@
-//! A client: an application that writes, reads, renames and removes files, over the core's writer
-//! and reader.
+//! A client: an application that writes, appends to, overwrites, reads, cuts, renames and removes
+//! files, over the core's writers and reader.
 
+mod appending;
 mod calls;
+mod overwriting;
+mod pushing;
 mod reading;
 mod workload;
 mod writing;
 
 use crate::context::{Context, Process, Timer};
 use crate::dice::Dice;
+use crate::ledger::Content;
 use crate::network::{Arrival, Node, StreamId};
 use crate::wire::Wire;
 use calls::{CALL, Calls, Purpose};
@@ -15,11 +19,11 @@ use gfs_core::brain::Response;
 use gfs_core::writer::{AskId, Event as WriteEvent, StreamId as PushId};
 use gfs_core::{reader, writer};
 use gfs_proto::v1 as pb;
+use pushing::{Job, Pushing};
 use reading::Reading;
 use std::collections::BTreeMap;
-pub use workload::Habits;
 use workload::Task;
-use writing::Writing;
+pub use workload::{Habits, Part};
 
 /// Timers of a client. [`CALL`] is 2.
 const NEXT: u32 = 1;
@@ -27,12 +31,14 @@ const WAKE: u32 = 3;
 const GO_ON: u32 = 4;
 const READ_WAKE: u32 = 5;
 const SILENCE: u32 = 6;
+const OUTCOMES: u32 = 7;
 
 /// What a stream of a client is, apart from calls.
 #[derive(Clone, Copy, Debug)]
 enum Role {
     Push(PushId),
     Probe(AskId),
+    Outcomes(AskId),
     Read(reader::StreamId),
 }
 
@@ -47,7 +53,7 @@ pub struct Client {
     calls: Calls,
     roles: BTreeMap<StreamId, Role>,
     task: Task,
-    writing: Option<Writing>,
+    pushing: Option<Pushing>,
     reading: Option<Reading>,
     /// Longest pause of the application, in microseconds.
     think: u64,
@@ -83,7 +89,7 @@ impl Client {
             calls: Calls::new(Self::node(index), 0),
             roles: BTreeMap::new(),
             task: Task::Connect,
-            writing: None,
+            pushing: None,
             reading: None,
             think: habits.think,
             rounds: habits.rounds,
@@ -114,10 +120,22 @@ impl Client {
     /// It ends in the middle of whatever it does, for good.
     pub fn kill(&mut self, ctx: &mut Context) {
         ctx.died(self.me(), Process::Killed);
-        if let Some(fact) = self.writing.as_ref().and_then(|w| ctx.ledger.file(w.file)) {
+        if let Some(pushing) = self.pushing.take()
+            && let Some(fact) = ctx.ledger.file(pushing.file)
+        {
             fact.being_written = false;
+            match (pushing.job, &mut fact.content) {
+                (Job::Append(appending), Content::Records(records)) => {
+                    records.give_up(appending.unheard());
+                }
+                (Job::Overwrite(overwriting), Content::Slots(slots)) => {
+                    for (slot, write) in overwriting.unheard() {
+                        slots.settle(slot, write, false, ctx.now.millis());
+                    }
+                }
+                _ => {}
+            }
         }
-        self.writing = None;
         self.reading = None;
         self.task = Task::Nothing;
         self.rounds = 0;
@@ -158,13 +176,16 @@ impl Client {
         };
         match (role, message) {
             (Some(Role::Push(id)), Some(Wire::Pushed(body))) => {
-                self.write_heard(ctx, id, Some(*body));
+                self.push_heard(ctx, id, Some(*body));
             }
-            (Some(Role::Push(id)), None) => self.write_heard(ctx, id, None),
+            (Some(Role::Push(id)), None) => self.push_heard(ctx, id, None),
+            (Some(Role::Outcomes(ask)), message) => {
+                self.outcomes_heard(ctx, stream, ask, message);
+            }
             (Some(Role::Probe(probe)), Some(Wire::IsConfirmed(_))) => {
                 self.roles.remove(&stream);
-                self.write_step(ctx, WriteEvent::Probed { probe });
-                self.write_on(ctx);
+                self.push_step(ctx, WriteEvent::Probed { probe });
+                self.push_on(ctx);
             }
             (Some(Role::Read(id)), message) => self.read_heard(ctx, id, message),
             _ => {}
@@ -179,7 +200,7 @@ impl Client {
     ) {
         match purpose {
             Purpose::Task => self.task_answered(ctx, result),
-            Purpose::Ask(ask) => self.write_answer(ctx, ask, result),
+            Purpose::Ask(ask) => self.push_answer(ctx, ask, result),
             Purpose::Locate => self.read_located(ctx, result),
             Purpose::Report => {}
         }
@@ -195,13 +216,19 @@ impl Client {
                 }
             }
             WAKE => {
-                let due = self.writing_wakes_at().is_some_and(|wake| wake.0 <= ctx.millis().0);
-                if due {
-                    self.write_step(ctx, WriteEvent::Tick);
-                    self.write_on(ctx);
+                let wake = self.pushing.as_ref().and_then(Pushing::wakes_at);
+                if wake.is_some_and(|wake| wake.0 <= ctx.millis().0) {
+                    self.push_step(ctx, WriteEvent::Tick);
+                    self.push_on(ctx);
                 }
             }
-            GO_ON => self.write_on(ctx),
+            GO_ON => self.push_on(ctx),
+            OUTCOMES => {
+                let stream = StreamId(timer.number);
+                if let Some(Role::Outcomes(ask)) = self.roles.get(&stream).copied() {
+                    self.outcomes_heard(ctx, stream, ask, None);
+                }
+            }
             READ_WAKE => self.read_step(ctx, reader::Event::Tick),
             SILENCE => self.read_silence(ctx, timer.number),
             _ => {}

@@ -2,8 +2,8 @@
 
 use super::calls::Purpose;
 use super::{Client, Role};
-use crate::content;
 use crate::context::{Context, Timer};
+use crate::ledger::Content;
 use crate::network::StreamId;
 use crate::server::node_at;
 use crate::wire::Wire;
@@ -11,8 +11,20 @@ use bytes::Bytes;
 use gfs_core::brain::{Request, Response};
 use gfs_core::reader::{ChunkReader, Effect, Event, Range, StreamId as ReadId};
 use gfs_proto::v1 as pb;
-use gfs_types::GfsError;
+use gfs_types::{GfsError, Millis};
 use std::collections::{BTreeMap, VecDeque};
+
+/// What a reader asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Asked {
+    pub(super) at: Millis,
+    /// What must be there at least: acknowledged before.
+    pub(super) least: u64,
+    /// Any error is a violation.
+    pub(super) strict: bool,
+    /// How often it had been cut.
+    pub(super) cuts: u32,
+}
 
 /// A file being read from its first byte to its last.
 #[derive(Debug)]
@@ -29,18 +41,64 @@ pub(super) struct Reading {
     least: u64,
     /// Any error is a violation.
     strict: bool,
+    /// When it was asked for.
+    asked: Millis,
+    /// How often it had been cut by then.
+    cuts: u32,
+    /// What was read of a file of records.
+    records: Vec<u8>,
 }
 
 impl Reading {
-    pub(super) fn new(
-        file: u64,
-        inode: u64,
-        chunks: Vec<pb::ChunkLocation>,
-        least: u64,
-        strict: bool,
-    ) -> Self {
-        let streams = BTreeMap::new();
-        Self { file, inode, chunks: chunks.into(), reader: None, streams, at: 0, least, strict }
+    pub(super) fn new(file: u64, inode: u64, chunks: Vec<pb::ChunkLocation>, asked: Asked) -> Self {
+        let Asked { at, least, strict, cuts } = asked;
+        Self {
+            file,
+            inode,
+            chunks: chunks.into(),
+            reader: None,
+            streams: BTreeMap::new(),
+            at: 0,
+            least,
+            strict,
+            asked: at,
+            cuts,
+            records: Vec::new(),
+        }
+    }
+
+    /// Takes what was read; says what is wrong with it.
+    fn take(&mut self, ctx: &mut Context, bytes: &[u8]) {
+        let (file, at) = (self.file, self.at);
+        self.at += bytes.len() as u64;
+        let Some(fact) = ctx.ledger.file(file) else { return };
+        let cut = fact.was_cut_since(self.cuts);
+        match &mut fact.content {
+            // Who cuts or extends it meanwhile decides what is there.
+            Content::Written(_) if cut => {}
+            Content::Written(layout) => {
+                if let Some(at) = layout.difference(at, bytes) {
+                    ctx.violation(format!("file {file}: a reader was given wrong bytes at {at}"));
+                }
+            }
+            Content::Records(_) => self.records.extend_from_slice(bytes),
+            Content::Slots(slots) => {
+                for text in slots.check(at, bytes, self.asked, false) {
+                    ctx.violation(format!("file {file}, read: {text}"));
+                }
+            }
+        }
+    }
+
+    /// It ends here: `whole`, since there is nothing behind.
+    fn end(&self, ctx: &mut Context, whole: bool) {
+        let (file, least) = (self.file, self.least);
+        let Some(fact) = ctx.ledger.file(file) else { return };
+        let excused = fact.excused;
+        let Some(records) = fact.records() else { return };
+        for text in records.check(&self.records, whole, true, excused, least) {
+            ctx.violation(format!("file {file}, read: {text}"));
+        }
     }
 }
 
@@ -55,8 +113,11 @@ impl Client {
         let Some(location) = reading.chunks.pop_front() else {
             let (file, at, least) = (reading.file, reading.at, reading.least);
             ctx.note(Self::node(self.index), format_args!("file {file}: read to {at}"));
-            let excused = ctx.ledger.file(file).and_then(|fact| fact.excused);
-            if at < excused.map_or(least, |from| least.min(from)) {
+            reading.end(ctx, true);
+            let fact = ctx.ledger.file(file);
+            let excused = fact.as_ref().and_then(|fact| fact.excused);
+            let cut = fact.is_some_and(|fact| fact.was_cut_since(reading.cuts));
+            if !cut && at < excused.map_or(least, |from| least.min(from)) {
                 ctx.violation(format!(
                     "file {file} ends at {at} for a reader, {least} bytes were acknowledged"
                 ));
@@ -70,6 +131,10 @@ impl Client {
                 "file {}: chunk {} begins at {}, the one before ends at {}",
                 reading.file, location.index, location.start, reading.at
             ));
+        }
+        if location.hole {
+            reading.take(ctx, &vec![0; location.length as usize]);
+            return self.read_on(ctx);
         }
         let last = reading.chunks.is_empty() && !location.sealed;
         let acknowledged = reading.least.saturating_sub(location.start).min(u64::from(size)) as u32;
@@ -135,15 +200,8 @@ impl Client {
                 self.calls.call(ctx, Purpose::Locate, request);
             }
             Effect::Deliver { pieces } => {
-                for piece in pieces {
-                    if let Some(at) = content::difference(reading.file, reading.at, &piece) {
-                        ctx.violation(format!(
-                            "file {}: a reader was given wrong bytes at {at}",
-                            reading.file
-                        ));
-                    }
-                    reading.at += piece.len() as u64;
-                }
+                // What came together was read together.
+                reading.take(ctx, &pieces.concat());
             }
             Effect::Report(request) => {
                 self.calls.call(ctx, Purpose::Report, Request::ReportDamage(request));
@@ -174,6 +232,7 @@ impl Client {
 
     fn read_failed(&mut self, ctx: &mut Context, error: &GfsError) {
         let Some(reading) = self.reading.take() else { return };
+        reading.end(ctx, false);
         for (stream, _) in reading.streams.into_values() {
             self.roles.remove(&stream);
             ctx.close(self.me(), stream);

@@ -272,6 +272,7 @@ impl Server {
                 self.copy_status(ctx, handle, stream, result);
             }
             (Wire::Confirmed(request), None) => self.confirmed(ctx, stream, &request),
+            (Wire::Outcomes(request), None) => self.outcomes(ctx, stream, &request),
             (Wire::IsConfirmed(answer), Some(Role::AskPrimary { read, request })) => {
                 self.roles.remove(&stream);
                 self.asked_primary(ctx, read, &request, answer);

@@ -165,4 +165,24 @@ impl Server {
         ctx.send(self.me(), stream, Wire::IsConfirmed(answer));
         ctx.close(self.me(), stream);
     }
+
+    /// An appender asks what became of its records.
+    pub(super) fn outcomes(
+        &mut self,
+        ctx: &mut Context,
+        stream: StreamId,
+        request: &pb::OutcomesRequest,
+    ) {
+        let gate = self.gate.check_read(ctx.millis());
+        let answer = match self.replicas.get(&request.handle) {
+            _ if gate.is_err() => gate.map(|()| pb::OutcomesResponse::default()),
+            _ if self.disk.chunks.get(&request.handle).is_some_and(Stored::is_suspect) => {
+                Err(failure(ErrorCode::Fenced, "not verified since a power loss"))
+            }
+            Some(replica) => replica.outcomes(request.version, request.writer),
+            None => Err(failure(ErrorCode::UnknownChunk, "no such chunk")),
+        };
+        ctx.send(self.me(), stream, Wire::AreOutcomes(answer.map_err(Box::new)));
+        ctx.close(self.me(), stream);
+    }
 }

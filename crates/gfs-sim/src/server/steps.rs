@@ -61,9 +61,9 @@ impl Server {
             Output::CommandDone { id, result, digest } => {
                 self.command_done(ctx, id, result.err(), digest);
             }
-            Output::Unreachable { version, server } => {
-                let unreachable = pb::MemberUnreachable { version, server };
-                let body = Some(pb::notice::Body::Unreachable(unreachable));
+            Output::PrimaryEnded { version, unreachable } => {
+                let ended = pb::PrimaryEnded { version, unreachable };
+                let body = Some(pb::notice::Body::PrimaryEnded(ended));
                 self.notice(ctx, pb::Notice { handle, body });
             }
             Output::WriterVanished { version, writer, length } => {

@@ -140,9 +140,12 @@ async fn a_disk_that_is_pulled_while_written_costs_its_own_copies_only() -> anyh
         goes_while_written(&bench, 3, || Ok(std::fs::rename(bad, &away)?)).await?;
         // Without the directory the server starts all the same, and says so.
         bench.restart(Part::Server(0))?;
-        let status = bench.client.status().await?;
-        let (state, volume) = volume(&bench, &status, bad).context("the volume")?;
-        ensure!(state == ServerState::Alive && volume.failing.contains("missing"), "{volume:?}");
+        eventually("the server says that it is missing", WHOLE, async || {
+            let status = bench.client.status().await?;
+            let (state, volume) = volume(&bench, &status, bad).context("the volume")?;
+            Ok(state == ServerState::Alive && volume.failing.contains("missing"))
+        })
+        .await?;
         bench.check_file("/f-3", Content(3), LENGTH).await?;
         ensure!(!bad.exists(), "a directory was made in place of the missing one");
         // Put back, its replicas are told again, and the stale ones among them go.

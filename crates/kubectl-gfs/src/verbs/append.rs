@@ -45,12 +45,15 @@ pub(crate) async fn append(
         durability: verb.durability.into(),
     };
     let file = client.open_append_with(&verb.path, options).await?;
+    let most = file.max_record();
     let cut = if verb.lines {
-        Cut::Lines(file.max_record() as usize)
-    } else if (1..=u64::from(file.max_record())).contains(&verb.record) {
+        Cut::Lines(most as usize)
+    } else if (1..=u64::from(most)).contains(&verb.record) {
         Cut::Every(verb.record as usize)
     } else {
-        bail!("a record has 1 to {} bytes, not {}", file.max_record(), verb.record);
+        // Nobody else waits for a right that is not used.
+        file.close().await?;
+        bail!("a record has 1 to {most} bytes, not {}", verb.record);
     };
     let progress = Progress::new("appended", quiet);
     let (sender, mut read) = mpsc::channel(2);

@@ -337,7 +337,11 @@ impl Brain {
             Request::Open(r) => {
                 let near = r.place.as_ref().unwrap_or(&near);
                 let chunks = self.first_locations(inode, r.locations, near);
-                let last = location(near);
+                // Others who append may have gone on meanwhile.
+                let last = match (r.append, self.open_chunk(inode)) {
+                    (true, open) => open.and_then(|open| self.chunks.location(open, near)),
+                    (false, _) => location(near),
+                };
                 Response::Open(pb::OpenResponse { attributes, chunks, last, epoch })
             }
             Request::Allocate(r) => {
@@ -502,14 +506,8 @@ fn copies_of(goal: Option<&pb::Goal>) -> Result<u8, GfsError> {
 
 /// Reads a durability.
 fn durability_of(value: i32) -> Result<pb::Durability, GfsError> {
-    match pb::Durability::try_from(value) {
-        Ok(pb::Durability::Disk) => Err(GfsError::new(
-            ErrorCode::Unsupported,
-            "durability DISK is not served by this cluster yet",
-        )),
-        Ok(durability) => Ok(durability),
-        Err(_) => Err(GfsError::invalid(format!("durability {value} is none"))),
-    }
+    pb::Durability::try_from(value)
+        .map_err(|_| GfsError::invalid(format!("durability {value} is none")))
 }
 
 /// The error for a name that is bound to something else than the caller saw.

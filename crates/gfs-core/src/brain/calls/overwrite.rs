@@ -3,6 +3,7 @@
 use gfs_proto::v1 as pb;
 use gfs_types::{ChunkHandle, ErrorCode, GfsError, MAX_FILE_LENGTH};
 
+use super::write::unreachable;
 use super::{Caller, Outcome};
 use crate::brain::chunks::{Waiter, WaiterKind, Want};
 use crate::brain::namespace::{Extent, Hole};
@@ -53,14 +54,30 @@ impl Brain {
             since: work.now.mono,
             repeats: Vec::new(),
         };
-        if self.chunks.has_primary(handle) {
+        let version = self.chunks.version(handle);
+        if request.version > version {
+            let failed = request.version;
+            let text = format!("chunk {handle} is at version {version}, not {failed}");
+            return Err(GfsError::new(ErrorCode::StaleVersion, text));
+        }
+        // A primary may have given up its role without being able to say so.
+        if request.version < version && self.chunks.has_primary(handle) {
             return self.leased(&waiting, handle).map(Some);
         }
-        let version = self.chunks.version(handle);
+        let believed = self.overwrites(handle, caller.client);
+        let unreachable = unreachable(&request.unreachable, believed)?;
         self.wait(token, waiting)?;
         let waiter = Waiter { token, kind: WaiterKind::Lease };
         let want = Want::Overwrite;
-        self.chunks.recover(work.now, handle, version, &[], want, waiter, &mut work.chunks);
+        self.chunks.recover(
+            work.now,
+            handle,
+            version,
+            &unreachable,
+            want,
+            waiter,
+            &mut work.chunks,
+        );
         Ok(None)
     }
 

@@ -225,9 +225,7 @@ impl Brain {
         if holds_right {
             self.written_by(inode, caller.client, work.now.mono)?;
         }
-        if request.unreachable.len() > UNREACHABLE_AT_MOST {
-            return Err(GfsError::invalid("too many unreachable servers"));
-        }
+        let unreachable = unreachable(&request.unreachable, holds_right || overwrites)?;
         let record = self.chunks.record(handle).ok_or_else(|| internal("no such chunk"))?;
         let version = record.version.max(1);
         if request.version > version {
@@ -236,13 +234,6 @@ impl Brain {
                 format!("chunk {handle} is at version {version}, not {}", request.version),
             ));
         }
-        // Only who writes is believed about who cannot be reached.
-        let unreachable: Vec<ServerNumber> = request
-            .unreachable
-            .iter()
-            .filter(|_| holds_right || overwrites)
-            .map(|number| ServerNumber(*number))
-            .collect();
         let waiting = Waiting {
             client: caller.client,
             sequence: caller.sequence,
@@ -356,4 +347,15 @@ impl Brain {
             ),
         )
     }
+}
+
+/// Which servers a caller could not reach; only who writes is believed about that.
+///
+/// # Errors
+/// INVALID_ARGUMENT if it names absurdly many.
+pub(super) fn unreachable(told: &[u32], believed: bool) -> Result<Vec<ServerNumber>, GfsError> {
+    if told.len() > UNREACHABLE_AT_MOST {
+        return Err(GfsError::invalid("too many unreachable servers"));
+    }
+    Ok(told.iter().filter(|_| believed).map(|number| ServerNumber(*number)).collect())
 }

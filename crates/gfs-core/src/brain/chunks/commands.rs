@@ -227,12 +227,16 @@ impl Chunks {
             {
                 self.found_damaged(now, handle, server, state, out);
             }
-            // The writer asks for a new version when it needs one. Until then others are preferred
-            // for new work.
-            Some(pb::notice::Body::Unreachable(unreachable))
-                if self.table.get(handle).is_some_and(|s| s.version == unreachable.version) =>
+            // The writer asks for a new version when it needs one; so may readers from now on. Until
+            // then others are preferred for new work.
+            Some(pb::notice::Body::PrimaryEnded(ended))
+                if self
+                    .table
+                    .get(handle)
+                    .is_some_and(|s| s.version == ended.version && s.first() == Some(server)) =>
             {
-                self.trouble(now, ServerNumber(unreachable.server));
+                self.trouble(now, ServerNumber(ended.unreachable));
+                self.set_lease(handle, false);
             }
             Some(pb::notice::Body::WriterVanished(vanished))
                 if self.table.get(handle).is_some_and(|s| {

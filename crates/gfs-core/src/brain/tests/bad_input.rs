@@ -136,7 +136,7 @@ fn what_create_cannot_do() {
         (pb::CreateRequest { goal: goal(0), ..base() }, InvalidArgument),
         (pb::CreateRequest { goal: goal(9), ..base() }, InvalidArgument),
         (pb::CreateRequest { goal: Some(pb::Goal { kind: None }), ..base() }, Unsupported),
-        (pb::CreateRequest { durability: 2, ..base() }, Unsupported),
+        (pb::CreateRequest { durability: 3, ..base() }, InvalidArgument),
         (pb::CreateRequest { durability: 77, ..base() }, InvalidArgument),
         (pb::CreateRequest { parent_inode: dir + 100, ..base() }, Conflict),
         (pb::CreateRequest { empty: false, ..base() }, TooFewServers),

@@ -17,7 +17,7 @@ pub(super) fn lease(
     offset: u64,
 ) -> Result<pb::ChunkLocation, ErrorCode> {
     let header = world.header(client, next(world));
-    let request = pb::LeaseRequest { header, inode, offset, place: None };
+    let request = pb::LeaseRequest { header, inode, offset, ..Default::default() };
     match world.ask(Request::Lease(request)) {
         Ok(Response::Lease(response)) => Ok(response.chunk.unwrap()),
         Ok(other) => panic!("{other:?}"),
@@ -118,6 +118,49 @@ fn a_chunk_is_leased_to_be_overwritten_and_sealed_again() {
     sound(&mut world);
 }
 
+/// A primary that lost a member ends its role, and none of its messages to the master says so.
+#[test]
+fn who_failed_at_a_version_gets_the_lease_with_another() {
+    let mut world = World::with_servers(4);
+    let inode = file(&mut world, "/f", 1, 0);
+    let leased = lease(&mut world, 8, inode, 5).unwrap();
+    let failed = |world: &World, client, version, unreachable| {
+        let header = world.header(client, next(world));
+        Request::Lease(pb::LeaseRequest {
+            header,
+            inode,
+            offset: 5,
+            version,
+            unreachable,
+            place: None,
+        })
+    };
+    let again = |world: &mut World, request| match world.ask(request) {
+        Ok(Response::Lease(response)) => Ok(response.chunk.unwrap()),
+        Ok(other) => panic!("{other:?}"),
+        Err(detail) => Err(detail.error_code()),
+    };
+    // It was not this version that failed.
+    let request = failed(&world, 9, leased.version - 1, vec![]);
+    assert_eq!(again(&mut world, request).unwrap(), leased);
+    let request = failed(&world, 8, leased.version, vec![]);
+    let next = again(&mut world, request).unwrap();
+    assert!(next.version > leased.version && next.primary != 0 && next.servers.len() == 3);
+    // The other, who failed there, too, is not why there is yet another.
+    let request = failed(&world, 9, leased.version, vec![]);
+    assert_eq!(again(&mut world, request).unwrap(), next);
+    let victim = next.servers[1].server;
+    world.server(victim).silent = true;
+    let request = failed(&world, 8, next.version, vec![victim]);
+    let without = again(&mut world, request).unwrap();
+    assert!(without.primary != 0 && without.servers.iter().all(|s| s.server != victim));
+    let request = failed(&world, 8, without.version + 100, vec![]);
+    assert_eq!(again(&mut world, request), Err(ErrorCode::StaleVersion));
+    let request = failed(&world, 8, without.version, vec![1; 65]);
+    assert_eq!(again(&mut world, request), Err(ErrorCode::InvalidArgument));
+    sound(&mut world);
+}
+
 #[test]
 fn a_lease_of_former_terms_ends() {
     let mut world = World::with_servers(3);
@@ -189,7 +232,7 @@ fn zeros_whose_grants_were_lost_are_made_again() {
     let inode = empty(&mut world, "/f");
     truncate(&mut world, inode, 5_000).unwrap();
     let header = world.header(8, 1);
-    world.call(Request::Lease(pb::LeaseRequest { header, inode, offset: 7, place: None }));
+    world.call(Request::Lease(pb::LeaseRequest { header, inode, offset: 7, ..Default::default() }));
     // It is durable, and no server hears of it.
     world.commit_all();
     world.crash();

@@ -423,7 +423,7 @@ impl Lives {
                 let is_open = file.writer.is_some() || self.world.now < file.held_until;
                 let inode = file.inode;
                 let header = self.header(1_000_002);
-                let request = pb::LeaseRequest { header, inode, offset, place: None };
+                let request = pb::LeaseRequest { header, inode, offset, ..Default::default() };
                 match self.world.ask(Request::Lease(request)) {
                     Ok(Response::Lease(answer)) => {
                         let chunk = answer.chunk.unwrap();

@@ -165,7 +165,14 @@ fn request(kind: u8, words: Words, header: Option<pb::RequestHeader>) -> Request
             header,
             inodes: if f { vec![a, b] } else { Vec::new() },
         }),
-        21 => Request::Lease(pb::LeaseRequest { header, inode: a, offset: b, place: None }),
+        21 => Request::Lease(pb::LeaseRequest {
+            header,
+            inode: a,
+            offset: b,
+            version: c % 4,
+            unreachable: if f { vec![d as u32] } else { Vec::new() },
+            place: None,
+        }),
         22 => Request::Truncate(pb::TruncateRequest { header, inode: a, path, length: b }),
         _ => Request::SetMaintenance(pb::SetMaintenanceRequest {
             header,

@@ -503,7 +503,7 @@ impl Cluster {
                     self.nodes[n].inbox.push_back(Event::CopyEnded { id, result: Err(error) });
                 }
                 Output::CommandDone { id, result, .. } => self.command_done(n, id, result),
-                Output::Unreachable { .. } | Output::WriterVanished { .. } => {}
+                Output::PrimaryEnded { .. } | Output::WriterVanished { .. } => {}
             }
         }
         Ok(())

@@ -341,7 +341,7 @@ fn a_broken_chain_ends_the_role_and_names_the_member() {
     one.down(1, held(1));
     let out = one.step(Event::DownBroken { stream: StreamId(1), why: "reset".into() });
     assert_eq!(failed(&out), Some((ErrorCode::Unreachable, 2, 0)));
-    assert!(out.iter().any(|o| matches!(o, Output::Unreachable { version: 1, server: 2 })));
+    assert!(out.iter().any(|o| matches!(o, Output::PrimaryEnded { version: 1, unreachable: 2 })));
     assert_eq!(one.replica.primary_at(), None);
     // The write that was under way ends; nothing is acknowledged any more.
     assert_eq!(replies(&one.disk(Ok(()))).len(), 0);
@@ -359,7 +359,7 @@ fn a_failure_further_down_is_passed_up() {
     let error = Replica::<Payload>::unreachable(3, "dial");
     let out = one.down(1, ReplyBody::Failed(pb::PushFailed { error: Some(error) }));
     assert_eq!(failed(&out), Some((ErrorCode::Unreachable, 3, 0)));
-    assert!(out.iter().any(|o| matches!(o, Output::Unreachable { server: 3, .. })));
+    assert!(out.iter().any(|o| matches!(o, Output::PrimaryEnded { unreachable: 3, .. })));
 }
 
 #[test]

@@ -134,9 +134,15 @@ impl ChunkWriter {
 
     pub(super) fn recover(&mut self, step: &mut Step<'_>) {
         if self.manner == Manner::Overwrite {
-            // It holds no right to the file: the master looks for itself who is out of reach.
-            let (inode, offset) = (step.inode, self.start);
-            let lease = pb::LeaseRequest { inode, offset, ..Default::default() };
+            // It holds no right to the file, and the master of today may not know that it overwrites.
+            let lease = pb::LeaseRequest {
+                header: None,
+                inode: step.inode,
+                offset: self.start,
+                place: None,
+                version: self.version(),
+                unreachable: self.unreachable.iter().copied().collect(),
+            };
             self.link = Link::Recovering(step.ask(Question::Lease(lease)));
             return;
         }

@@ -15,6 +15,8 @@ struct Chunk {
     start: u64,
     version: u64,
     primary: u32,
+    /// The primary gave its role up, of which the master knows nothing.
+    resigned: bool,
     bytes: Vec<u8>,
     /// By writer: the last sequence that is on every replica.
     done: BTreeMap<u64, u64>,
@@ -241,6 +243,11 @@ impl World {
             stream.down.push_back(StreamEvent::Failed(failed(ErrorCode::StaleVersion)));
             return true;
         }
+        if chunk.resigned {
+            stream.mute = true;
+            stream.down.push_back(StreamEvent::Failed(failed(ErrorCode::NotPrimary)));
+            return true;
+        }
         match stream.up.pop_front() {
             Some(Up::Open) => {
                 stream.acknowledged = chunk.done.get(&writer).copied().unwrap_or(0);
@@ -306,13 +313,17 @@ impl World {
         chunk.tentative.clear();
         chunk.version += 1;
         chunk.primary = primary;
+        chunk.resigned = false;
     }
 
-    fn lease(&mut self, offset: u64) -> Answer {
+    fn lease(&mut self, request: &pb::LeaseRequest) -> Answer {
+        let offset = request.offset;
         let end = |chunk: &Chunk| chunk.start + chunk.bytes.len() as u64;
         let index = self.chunks.iter().position(|c| c.start <= offset && offset < end(c));
         let index = index.expect("within the file");
-        if self.chunks[index].primary == 0 {
+        let chunk = &self.chunks[index];
+        assert!(request.version <= chunk.version, "a version that never was");
+        if chunk.primary == 0 || request.version == chunk.version {
             self.change_version(index, 1);
         }
         let chunk = &self.chunks[index];
@@ -345,6 +356,10 @@ impl World {
             let primary = self.dice.roll(2) as u32;
             return self.change_version(index, primary);
         }
+        if self.fault(150) {
+            let index = self.dice.roll(self.chunks.len() as u64) as usize;
+            self.chunks[index].resigned = true;
+        }
         match self.dice.roll(5) {
             0 if !self.clients[at].asks.is_empty() => {
                 let (ask, question) = self.clients[at].asks.remove(0);
@@ -352,7 +367,7 @@ impl World {
                 let result = if self.fault(6) {
                     Err(failed(ErrorCode::Unavailable))
                 } else {
-                    Ok(self.lease(lease.offset))
+                    Ok(self.lease(&lease))
                 };
                 self.step(at, Event::Answer { ask, result });
             }
@@ -472,4 +487,41 @@ fn a_write_that_the_master_has_no_chunk_for_fails_and_others_do_not() {
         matches!(effect, Effect::Ask { question: Question::Lease(lease), .. } if lease.offset == 5)
     });
     assert!(asks, "the other goes on: {effects:?}");
+}
+
+/// Nothing else happens that could remind it.
+#[test]
+fn a_sync_to_disk_with_nothing_under_way_is_asked_for_at_once() {
+    let mut machine = FileOverwriter::new(config(Mistakes::default()), 9, 7, Millis(0));
+    let mut effects = Vec::new();
+    machine.write(Millis(0), SliceId(1), 0, 10, &mut effects);
+    let Some(Effect::Ask { ask, .. }) = effects.pop() else { panic!("{effects:?}") };
+    let location = pb::ChunkLocation {
+        handle: 5,
+        version: 2,
+        length: 100,
+        sealed: true,
+        servers: vec![pb::ServerLocation { server: 1, ..Default::default() }],
+        primary: 1,
+        ..Default::default()
+    };
+    let result = Ok(Answer::Chunk(Box::new(location)));
+    machine.step(Millis(1), Event::Answer { ask, result }, &mut effects);
+    let Some(Effect::OpenStream { stream, .. }) = effects.pop() else { panic!("{effects:?}") };
+    let opened = pb::PushOpened { credit: 1 << 20, length: 100, ..Default::default() };
+    let acknowledged = pb::Acknowledged { through: 1, length: 100, offsets: vec![0] };
+    for event in [StreamEvent::Opened(opened), StreamEvent::Acknowledged(acknowledged)] {
+        machine.step(Millis(2), Event::Stream { stream, event }, &mut effects);
+    }
+    assert!(matches!(effects.last(), Some(Effect::Release { slice: SliceId(1) })), "{effects:?}");
+    effects.clear();
+    machine.step(Millis(3), Event::Sync { token: Token(2), disk: true }, &mut effects);
+    let [Effect::SendFlush { stream: asked, token }] = effects[..] else { panic!("{effects:?}") };
+    assert_eq!(asked, stream);
+    effects.clear();
+    let event = StreamEvent::Flushed(pb::Flushed { token });
+    machine.step(Millis(4), Event::Stream { stream, event }, &mut effects);
+    let [Effect::Done { token: Token(2), result: Ok(None) }] = effects[..] else {
+        panic!("{effects:?}")
+    };
 }

@@ -284,7 +284,7 @@ async fn a_sync_that_fails_takes_its_volume_out_of_service() {
         kind: OperationKind::Sync,
         path: String::new(),
         skip: 0,
-        times: 1,
+        times: u64::MAX,
         fault: Fault::Error(libc::EIO),
     });
     // The sync in the background meets it.

@@ -268,6 +268,10 @@ impl FileOverwriter {
         });
         self.answer_waiting(step);
         self.leave_idle(step);
+        // What is wanted on disk from now on is asked for now: nothing else may ever happen.
+        for open in self.chunks.values_mut().filter(|open| open.chunk.lacks_disk()) {
+            open.chunk.drive(pace, step)?;
+        }
         if self.pending.is_none() && self.patience.may_ask(step.now) {
             self.ask_next(step);
         }

@@ -330,6 +330,14 @@ impl World {
         }))
     }
 
+    fn recover(&mut self, recover: &pb::RecoverRequest) -> Answer {
+        let index = recover.handle as usize - 1;
+        if self.chunks[index].version == recover.version {
+            self.change_version(index, 1);
+        }
+        self.lease(self.chunks[index].start)
+    }
+
     fn fault(&mut self, one_in: u64) -> bool {
         let happens = self.faults > 0 && self.dice.roll(one_in) == 0;
         self.faults -= u32::from(happens);
@@ -348,11 +356,11 @@ impl World {
         match self.dice.roll(5) {
             0 if !self.clients[at].asks.is_empty() => {
                 let (ask, question) = self.clients[at].asks.remove(0);
-                let Question::Lease(lease) = question else { panic!("an overwriter only leases") };
-                let result = if self.fault(6) {
-                    Err(failed(ErrorCode::Unavailable))
-                } else {
-                    Ok(self.lease(lease.offset))
+                let result = match question {
+                    _ if self.fault(6) => Err(failed(ErrorCode::Unavailable)),
+                    Question::Lease(lease) => Ok(self.lease(lease.offset)),
+                    Question::Recover(recover) => Ok(self.recover(&recover)),
+                    other => panic!("{other:?} is not for overwriters"),
                 };
                 self.step(at, Event::Answer { ask, result });
             }
@@ -447,6 +455,61 @@ proptest! {
     ) {
         World::new(seed, faults, writers, writes).run();
     }
+}
+
+/// The master does not know that a primary ended, and gives its lease again: it is told so.
+#[test]
+fn who_is_given_the_lease_that_failed_asks_for_another_version() {
+    let mut machine = FileOverwriter::new(config(Mistakes::default()), 9, 7, Millis(0));
+    let mut effects = Vec::new();
+    let mut world = World::new(1, 0, 1, 0);
+    let question = |effects: &mut Vec<Effect>| {
+        effects.drain(..).find_map(|effect| match effect {
+            Effect::Ask { ask, question } => Some((ask, question)),
+            _ => None,
+        })
+    };
+    machine.write(Millis(0), SliceId(1), 5, 10, &mut effects);
+    let (ask, _) = question(&mut effects).expect("a lease is asked for");
+    let location = world.lease(5);
+    machine.step(Millis(1), Event::Answer { ask, result: Ok(location.clone()) }, &mut effects);
+    let Some(Effect::OpenStream { stream, .. }) = effects.pop() else { panic!("{effects:?}") };
+    let event = StreamEvent::Failed(failed(ErrorCode::NotPrimary));
+    machine.step(Millis(2), Event::Stream { stream, event }, &mut effects);
+    machine.step(Millis(100), Event::Tick, &mut effects);
+    let Some((ask, Question::Lease(_))) = question(&mut effects) else { panic!("a lease") };
+    machine.step(Millis(101), Event::Answer { ask, result: Ok(location) }, &mut effects);
+    let Some((ask, Question::Recover(recover))) = question(&mut effects) else {
+        panic!("it goes back to the primary that ended");
+    };
+    let result = Ok(world.recover(&recover));
+    machine.step(Millis(102), Event::Answer { ask, result }, &mut effects);
+    let opened = effects.iter().any(|effect| {
+        matches!(effect, Effect::OpenStream { open, .. } if open.version > recover.version)
+    });
+    assert!(opened, "{effects:?}");
+}
+
+/// Nothing is under way any more when it is asked for, so nothing else will make it happen.
+#[test]
+fn what_is_wanted_on_disk_is_asked_for_at_once() {
+    let mut machine = FileOverwriter::new(config(Mistakes::default()), 9, 7, Millis(0));
+    let mut effects = Vec::new();
+    let mut world = World::new(1, 0, 1, 0);
+    machine.write(Millis(0), SliceId(1), 5, 10, &mut effects);
+    let Some(Effect::Ask { ask, .. }) = effects.pop() else { panic!("{effects:?}") };
+    let result = Ok(world.lease(5));
+    machine.step(Millis(1), Event::Answer { ask, result }, &mut effects);
+    let Some(Effect::OpenStream { stream, .. }) = effects.pop() else { panic!("{effects:?}") };
+    let (length, offsets) = (BLOCK, vec![]);
+    let opened = pb::PushOpened { credit: BLOCK, length, sequence: 0, offsets: vec![] };
+    let acknowledged = pb::Acknowledged { through: 1, length, offsets };
+    for event in [StreamEvent::Opened(opened), StreamEvent::Acknowledged(acknowledged)] {
+        machine.step(Millis(2), Event::Stream { stream, event }, &mut effects);
+    }
+    effects.clear();
+    machine.step(Millis(3), Event::Flush { token: Token(1), disk: true }, &mut effects);
+    assert!(matches!(effects.as_slice(), [Effect::SendFlush { .. }]), "{effects:?}");
 }
 
 /// What lies beyond the file fails, alone.

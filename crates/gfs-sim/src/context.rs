@@ -60,6 +60,8 @@ pub struct Context {
     processes: BTreeMap<Node, (u32, Process)>,
     /// What was promised to clients.
     pub ledger: Ledger,
+    /// Since when nothing fails any more.
+    pub calm: Option<Time>,
     /// Rules that were found broken, at most a few.
     pub violations: Vec<String>,
 }
@@ -76,6 +78,7 @@ impl Context {
             dice: Dice::new(seed, 2),
             processes: BTreeMap::new(),
             ledger: Ledger::default(),
+            calm: None,
             violations: Vec::new(),
         }
     }

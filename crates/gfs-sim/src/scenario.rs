@@ -122,6 +122,17 @@ impl Scenario {
         scenario
     }
 
+    /// Clients that append to files and overwrite them together, and these steps.
+    #[must_use]
+    pub fn of_many(steps: Vec<Step>) -> Self {
+        let mut scenario = Self::of_steps(steps);
+        scenario.clients = 0;
+        scenario.appenders = 3;
+        scenario.overwriters = 2;
+        scenario.habits.disk = true;
+        scenario
+    }
+
     /// The run of a seed.
     #[must_use]
     pub fn of_seed(seed: u64) -> Self {

@@ -372,6 +372,7 @@ impl World {
     /// Puts everything right again that can be.
     fn calm(&mut self) {
         self.ctx.log.line(self.ctx.now, format_args!("CALM"));
+        self.ctx.calm = Some(self.ctx.now);
         self.ctx.unblock_all();
         self.ctx.network.weather = Weather::default();
         self.master.manners = StoreManners::default();

@@ -189,6 +189,9 @@ pub(super) struct ChunkWriter {
     reopened: bool,
     /// Servers to be left out.
     unreachable: BTreeSet<u32>,
+    /// The last version at which a primary was given anything: what is not applied where a later one
+    /// is complete never will be.
+    pushed: u64,
 }
 
 impl Stream {
@@ -230,6 +233,7 @@ impl ChunkWriter {
             silences: 0,
             reopened: false,
             unreachable: BTreeSet::new(),
+            pushed: 0,
         }
     }
 
@@ -540,6 +544,7 @@ impl ChunkWriter {
             committed: self.committed,
             need: self.mutations.iter().map(|mutation| mutation.length).max().unwrap_or(0),
         };
+        self.pushed = location.version;
         step.effects.push(Effect::OpenStream { stream, server: primary, open });
         let watch = Watch { since: Some(step.now), probe: Probe::NotAsked };
         self.link = Link::Opening(watch, stream);

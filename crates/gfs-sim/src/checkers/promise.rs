@@ -1,7 +1,8 @@
 //! What a loss of power leaves of the promises. An acknowledged byte survives the loss of all but one
 //! of its copies. A copy whose server lost power before it was synced counts as lost; if no other
 //! one is left, the byte may be gone, and so may all behind it in the file: the ledger takes that
-//! down *before* anything goes on, so that nothing else is excused by it.
+//! down *before* anything goes on, so that nothing else is excused by it. What was acknowledged to be
+//! on disk is not excused by any loss of power.
 
 use super::extents::{self, version};
 use crate::ledger::Content;
@@ -38,17 +39,23 @@ pub fn recall(world: &mut World) {
             }
             let members =
                 || world.servers.iter().filter(|s| record.members.contains(&s.disk.server));
-            if !members().any(|server| is_good(server, handle, version)) {
-                world.doubtful.insert(handle);
-                if from < handed
-                    && let Some(fact) = world.ctx.ledger.files.get_mut(&number)
-                {
-                    fact.excused = Some(fact.excused.map_or(from, |before| before.min(from)));
-                    match &mut fact.content {
-                        Content::Written(_) => {}
-                        Content::Records(records) => records.forget_seen(from),
-                        Content::Slots(slots) => slots.excuse(from, to),
-                    }
+            if members().any(|server| is_good(server, handle, version)) {
+                continue;
+            }
+            let Some(fact) = world.ctx.ledger.files.get_mut(&number) else { continue };
+            let end = if record.sealed { to } else { u64::MAX };
+            // What was acknowledged to be on disk is still promised.
+            let lost = fact.on_disk_within(from, end);
+            if record.sealed && lost == to {
+                continue;
+            }
+            world.doubtful.insert(handle);
+            if from < handed {
+                fact.excused = Some(fact.excused.map_or(lost, |before| before.min(lost)));
+                match &mut fact.content {
+                    Content::Written(_) => {}
+                    Content::Records(records) => records.forget_seen(lost),
+                    Content::Slots(slots) => slots.excuse(from, to),
                 }
             }
         }

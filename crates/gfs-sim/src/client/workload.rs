@@ -17,6 +17,9 @@ use gfs_core::writer::{Config, FileAppender, FileOverwriter, FileWriter, Start};
 use gfs_proto::v1 as pb;
 use gfs_types::{ErrorCode, GfsError, PROTOCOL_VERSION};
 
+/// A call ends this long after nothing fails any more, in microseconds: 30 s are its deadline.
+const PATIENCE: u64 = 45_000_000;
+
 /// What an application is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
@@ -170,7 +173,11 @@ impl Client {
     fn next_of_many(&mut self, ctx: &mut Context) {
         let part = self.habits.part;
         let draw = self.dice.range(0, 100);
-        let mine = ctx.ledger.certain().filter(|(_, fact)| is_for(part, &fact.content));
+        // What lost bytes may take nothing more, for as long as nobody looks after it.
+        let mine = ctx
+            .ledger
+            .certain()
+            .filter(|(_, fact)| is_for(part, &fact.content) && fact.excused.is_none());
         let mine: Vec<u64> = mine.map(|(file, _)| file).collect();
         let made = ctx.ledger.files.values().any(|f| is_for(part, &f.content) && f.being_written);
         match self.dice.pick(&mine).copied() {
@@ -523,10 +530,14 @@ impl Client {
     pub(super) fn failed_write(&mut self, ctx: &mut Context, file: u64, error: &GfsError) {
         self.writes_failed += 1;
         let text = format!("file {file}: write failed: {error}");
-        let excusable = matches!(
+        // What was waited for in vain all the time in which nothing failed has no excuse.
+        let long = ctx.calm.is_some_and(|calm| ctx.now >= calm.plus(PATIENCE));
+        let late = matches!(
             error.code,
             ErrorCode::DeadlineExceeded | ErrorCode::Unavailable | ErrorCode::NotReady
-        ) || ctx.ledger.file(file).is_some_and(|fact| fact.excused.is_some());
+        );
+        let excusable =
+            (late && !long) || ctx.ledger.file(file).is_some_and(|fact| fact.excused.is_some());
         if excusable {
             ctx.note(self.me(), format_args!("{text}"));
         } else {

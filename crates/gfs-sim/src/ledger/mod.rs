@@ -56,6 +56,18 @@ impl Fact {
         self.excused.map_or(self.acknowledged, |from| from.min(self.acknowledged))
     }
 
+    /// Up to where, from `from` on, all of a chunk was acknowledged to be on disk: what is in front
+    /// of a byte that was is there as well.
+    #[must_use]
+    pub fn on_disk_within(&self, from: u64, to: u64) -> u64 {
+        match &self.content {
+            Content::Written(_) => self.on_disk.clamp(from, to.max(from)),
+            Content::Records(records) => records.on_disk_within(from, to),
+            // Slot by slot: see [`Slots::excuse`].
+            Content::Slots(_) => from,
+        }
+    }
+
     /// Whether it was, or is being, cut or extended since `cuts` was this.
     #[must_use]
     pub const fn was_cut_since(&self, cuts: u32) -> bool {

@@ -95,6 +95,18 @@ impl Records {
         ends.max().unwrap_or(0)
     }
 
+    /// Where the last record ends that begins in this range and was acknowledged to be on disk.
+    #[must_use]
+    pub fn on_disk_within(&self, from: u64, to: u64) -> u64 {
+        let ends = self.records.iter().filter_map(|record| match record.fate {
+            Fate::Stored(at) if record.on_disk && (from..to).contains(&at) => {
+                Some(at + u64::from(record.length))
+            }
+            _ => None,
+        });
+        ends.max().unwrap_or(from)
+    }
+
     /// Which records these bytes are, from the beginning of the file on: numbers with offsets.
     /// `cut`: the last one may be cut short. Or what is wrong with them.
     fn parse(&self, file: &[u8], cut: bool) -> (Vec<(usize, u64)>, Option<String>) {

@@ -449,3 +449,23 @@ fn an_open_that_fails_loses_nothing_of_the_writer_before() {
     assert_eq!((attributes.length, attributes.open_for_write), (u64::from(CHUNK) + 300, false));
     sound(&mut world);
 }
+
+/// The answer to an Open was lost, and others have appended since.
+#[test]
+fn a_repeated_open_tells_where_the_file_ends_now() {
+    let mut world = World::with_servers(3);
+    let inode = empty(&mut world, "/log");
+    append(&mut world, 7, inode).unwrap();
+    let header = world.header(8, next(&world));
+    let request = pb::OpenRequest { header, inode, append: true, ..Default::default() };
+    let ask = |world: &mut World| match world.ask(Request::Open(request.clone())) {
+        Ok(Response::Open(response)) => response.last.map(|last| last.handle),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(ask(&mut world), None);
+    let first = allocate(&mut world, 7, inode, 0, None).unwrap();
+    assert_eq!(ask(&mut world), Some(first.handle));
+    world.write(&first, 700);
+    let second = allocate(&mut world, 7, inode, 1, Some(done(&first, 700))).unwrap();
+    assert_eq!(ask(&mut world), Some(second.handle));
+}

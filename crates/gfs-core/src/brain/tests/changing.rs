@@ -162,6 +162,36 @@ fn who_failed_at_a_version_gets_the_lease_with_another() {
     sound(&mut world);
 }
 
+/// A primary says that it orders no more.
+fn tell_ended(world: &mut World, chunk: &pb::ChunkLocation) {
+    let session = world.server(chunk.primary).session.unwrap();
+    let ended = pb::PrimaryEnded { version: chunk.version, unreachable: 0 };
+    let body = Some(pb::notice::Body::PrimaryEnded(ended));
+    world.step(Event::Notice { session, notice: pb::Notice { handle: chunk.handle, body } });
+    world.settle();
+}
+
+#[test]
+fn what_a_primary_that_ended_left_is_settled() {
+    let mut world = World::with_servers(3);
+    let inode = file(&mut world, "/f", 1, 0);
+    let first = lease(&mut world, 8, inode, 5).unwrap();
+    assert_eq!(recover(&mut world, 10, inode, &first, vec![]).unwrap_err(), ErrorCode::Busy);
+    // Who still overwrites gets another lease at once.
+    tell_ended(&mut world, &first);
+    let second = lease(&mut world, 8, inode, 5).unwrap();
+    assert!(second.version > first.version && second.primary != 0);
+    // A notice of an older version concerns nobody.
+    tell_ended(&mut world, &first);
+    assert_eq!(lease(&mut world, 9, inode, 5).unwrap(), second);
+    // If nobody asks, it is settled all the same, long before its writers have vanished.
+    tell_ended(&mut world, &second);
+    world.run(Millis(2_000));
+    let after = locate(&mut world, inode, 0).remove(0);
+    assert!(after.version > second.version && after.primary == 0 && after.sealed, "{after:?}");
+    sound(&mut world);
+}
+
 #[test]
 fn a_lease_of_former_terms_ends() {
     let mut world = World::with_servers(3);

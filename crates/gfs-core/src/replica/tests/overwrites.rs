@@ -93,7 +93,9 @@ fn a_version_change_settles_everything() {
     one.down(1, ReplyBody::Held(pb::Held { through: 1 }));
     one.disk(Ok(()));
     one.step(Event::DownBroken { stream: StreamId(1), why: "reset".into() });
-    assert!(!served(&one, 0, 10), "another version decides");
+    // Another version decides, and a reader may ask for it.
+    let ReadVerdict::Refuse(error) = one.replica.read(1, 0, 10) else { panic!("it is served") };
+    assert_eq!(error.error_code(), ErrorCode::Fenced);
     one.command(Body::Prepare(pb::Prepare { version: 1, next: 2 }));
     one.disk(Ok(()));
     assert!(!served(&one, 0, 10));

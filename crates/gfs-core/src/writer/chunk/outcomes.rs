@@ -45,7 +45,9 @@ impl ChunkWriter {
     ) -> Result<(), GfsError> {
         let Link::Settling(_, at) = self.link else { return self.recovered(result, step) };
         match result {
-            Ok(Answer::Outcomes(outcomes)) if outcomes.sealed => {
+            // A sealed chunk is not sealed for its replicas while somebody overwrites it (or brings it
+            // to disk), at a version after the one that this writer knew.
+            Ok(Answer::Outcomes(outcomes)) if outcomes.sealed || self.version() > self.pushed => {
                 self.take_outcomes(&outcomes, step);
                 return Ok(());
             }

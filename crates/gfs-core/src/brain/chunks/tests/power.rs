@@ -150,3 +150,22 @@ fn the_last_copies_are_granted_again() {
     let copy = &world.hosts[members[1]].replicas[&handle.0];
     assert_eq!(copy.content, world.known[&handle.0].acked);
 }
+
+/// The only member was made equal and loses power before its Grant comes: nothing better is left,
+/// and nobody else is to be waited for.
+#[test]
+fn the_only_copy_counts_although_power_failed_before_its_grant() {
+    let mut world = World::new(3);
+    world.run(1_000);
+    let handle = world.create(1).unwrap();
+    world.settle();
+    assert!(world.write(handle, None));
+    let at = members(&world, handle)[0];
+    world.recover(handle, &[], true);
+    assert!(world.serve(at) && world.hear(at));
+    assert_eq!(world.chunks.version(handle), 2);
+    lose_power(&mut world, at);
+    world.hosts[at].up = true;
+    world.run(10_000);
+    assert_eq!(world.chunks.health().full, 1, "{:?}", world.notes);
+}

@@ -13,6 +13,8 @@ use crate::node::lock;
 const MOST: u64 = 16 << 20;
 /// The least that is worth a stream: two slices and a bit.
 const LEAST: u64 = 3 << 20;
+/// What a stream costs however little is enough for it.
+const LITTLE: u64 = 64 << 10;
 /// So many further streams shall still find credit.
 const SHARE: u64 = 12;
 
@@ -44,13 +46,14 @@ impl Credit {
         Self { total, used: Arc::default(), reclaimed: Mutex::default() }
     }
 
-    /// Credit for one stream that needs so many bytes at least: the more are open the less each
-    /// gets.
+    /// Credit for one stream that needs so many bytes at least, and no more than are `enough` for
+    /// it, if that is not 0: the more are open the less each gets.
     ///
     /// # Errors
     /// NO_CREDIT when there is too little left now; OUT_OF_RANGE when there will never be enough.
-    pub(crate) fn reserve(&self, need: u32) -> Result<Reserved, pb::ErrorDetail> {
-        let (least, total) = (LEAST.max(u64::from(need)), self.total);
+    pub(crate) fn reserve(&self, need: u32, enough: u32) -> Result<Reserved, pb::ErrorDetail> {
+        let enough = if enough == 0 { MOST } else { LITTLE.max(enough.into()) };
+        let (least, total) = (LEAST.min(enough).max(u64::from(need)), self.total);
         if least > total {
             let text = format!(
                 "a stream needs {least} bytes, this chunkserver has {total} for pushed data in all"
@@ -60,7 +63,7 @@ impl Credit {
         let mut used = self.used.now.load(Ordering::Relaxed);
         loop {
             let left = total.saturating_sub(used);
-            let bytes = (left / SHARE).clamp(least, MOST.max(least));
+            let bytes = (left / SHARE).clamp(least, MOST.min(enough).max(least));
             if bytes > left {
                 let text = "no memory for more pushed data on this chunkserver now";
                 return Err(pb::ErrorDetail::new(ErrorCode::NoCredit, text));
@@ -128,7 +131,7 @@ mod tests {
         let credit = Credit::new(64 << 20);
         let mut held = Vec::new();
         let refused = loop {
-            match credit.reserve(0) {
+            match credit.reserve(0, 0) {
                 Ok(reserved) => {
                     assert!(u64::from(reserved.bytes()) >= LEAST);
                     held.push(reserved);
@@ -141,7 +144,7 @@ mod tests {
         assert_eq!(credit.peak(), credit.used());
         assert!(held.len() >= SHARE as usize, "{}", held.len());
         held.pop();
-        assert!(credit.reserve(0).is_ok());
+        assert!(credit.reserve(0, 0).is_ok());
         held.clear();
         assert_eq!(credit.used(), 0);
         assert!(credit.peak() > 0);
@@ -150,16 +153,28 @@ mod tests {
     #[test]
     fn who_needs_much_gets_it_or_hears_that_it_never_will() {
         let credit = Credit::new(64 << 20);
-        let small = credit.reserve(0);
+        let small = credit.reserve(0, 0);
         assert!(small.is_ok_and(|reserved| reserved.bytes() < 8 << 20));
-        let large = credit.reserve(20 << 20);
+        let large = credit.reserve(20 << 20, 0);
         assert!(large.as_ref().is_ok_and(|reserved| reserved.bytes() == 20 << 20));
         let code =
             |refused: Result<Reserved, pb::ErrorDetail>| refused.err().map(|e| e.error_code());
-        assert_eq!(code(credit.reserve(50 << 20)), Some(ErrorCode::NoCredit));
-        assert_eq!(code(credit.reserve(65 << 20)), Some(ErrorCode::OutOfRange));
+        assert_eq!(code(credit.reserve(50 << 20, 0)), Some(ErrorCode::NoCredit));
+        assert_eq!(code(credit.reserve(65 << 20, 0)), Some(ErrorCode::OutOfRange));
         drop(large);
-        assert!(credit.reserve(50 << 20).is_ok());
+        assert!(credit.reserve(50 << 20, 0).is_ok());
+    }
+
+    #[test]
+    fn who_has_enough_with_little_leaves_the_rest_to_others() {
+        let credit = Credit::new(64 << 20);
+        let bytes = |need, enough| credit.reserve(need, enough).map_or(0, |r| r.bytes());
+        assert_eq!(bytes(4 << 10, 256 << 10), 256 << 10);
+        assert_eq!(bytes(1 << 20, 256 << 10), 1 << 20);
+        assert_eq!(bytes(0, 1), 64 << 10);
+        assert!(bytes(0, u32::MAX) > 3 << 20);
+        let held: Vec<_> = (0..256).map(|_| credit.reserve(4 << 10, 256 << 10)).collect();
+        assert!(held.iter().all(Result::is_ok) && credit.used() == 64 << 20);
     }
 
     #[test]

@@ -94,12 +94,12 @@ async fn begin(node: &Arc<Node>, first: &BulkFrame) -> Result<Begun, pb::ErrorDe
         return Err(error(ErrorCode::InvalidArgument, "a push stream begins with its open"));
     };
     node.check_header(open.header.as_ref())?;
-    let reserved = node.credit.reserve(open.need).or_else(|refused| {
+    let reserved = node.credit.reserve(open.need, open.enough).or_else(|refused| {
         if refused.error_code() == ErrorCode::NoCredit {
             node.reclaim();
         }
         // Whoever made room is faster than another try of the sender, at times.
-        node.credit.reserve(open.need)
+        node.credit.reserve(open.need, open.enough)
     })?;
     let chunk = node.chunk(open.handle).await?;
     Ok((chunk, open, reserved))

@@ -22,7 +22,7 @@ use super::failure::Remedy;
 use super::{AskId, Config, Effect, SliceId, Step, StreamId};
 use crate::mistakes::Mistake;
 use gfs_proto::v1 as pb;
-use gfs_types::{ErrorCode, GfsError, Millis};
+use gfs_types::{BLOCK_SIZE, ErrorCode, GfsError, Millis};
 use std::collections::{BTreeSet, VecDeque};
 
 /// Who says where the mutations of a chunk go.
@@ -91,6 +91,10 @@ enum Link {
 /// member a few small messages, so a writer that has more to say lets them gather, as Nagle's
 /// algorithm (RFC 896) does for TCP; one that has not is never made to wait for more.
 const BATCH: u64 = 4;
+
+/// Mutations as large as the largest that an overwriter has under way in a chunk, and is not slowed
+/// by.
+const ENOUGH: u32 = 4;
 
 /// When the primary is told to apply what was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -532,6 +536,12 @@ impl ChunkWriter {
         let stream = StreamId(step.ids.next());
         let chain =
             location.servers.iter().filter(|s| s.server != location.primary).cloned().collect();
+        let largest = self.mutations.iter().map(|mutation| mutation.length).max().unwrap_or(0);
+        // Who overwrites has many chunks open, and little to say to each.
+        let enough = match self.manner {
+            Manner::Overwrite => largest.saturating_mul(ENOUGH).max(ENOUGH * BLOCK_SIZE),
+            Manner::InOrder | Manner::Append => 0,
+        };
         let open = pb::PushOpen {
             header: None,
             handle: location.handle,
@@ -542,7 +552,8 @@ impl ChunkWriter {
             position: 0,
             acknowledged: self.sequence.unwrap_or(0),
             committed: self.committed,
-            need: self.mutations.iter().map(|mutation| mutation.length).max().unwrap_or(0),
+            need: largest,
+            enough,
         };
         self.pushed = location.version;
         step.effects.push(Effect::OpenStream { stream, server: primary, open });

@@ -699,6 +699,9 @@ pub struct PushOpen {
     /// there never is. 0: nothing in particular.
     #[prost(uint32, tag = "10")]
     pub need: u32,
+    /// Bytes under way beyond which credit would be of no use to the writer; 0: it takes what there is.
+    #[prost(uint32, tag = "11")]
+    pub enough: u32,
 }
 /// A mutation, or a piece of one. Payload: `length` bytes.
 ///

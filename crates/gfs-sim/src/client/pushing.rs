@@ -27,7 +27,7 @@ const OUTCOMES: u64 = 2_000_000;
 #[derive(Debug)]
 pub(super) enum Job {
     Write(Writing),
-    Append(Appending),
+    Append(Box<Appending>),
     Overwrite(Overwriting),
 }
 

@@ -1,4 +1,4 @@
-//! Figures of the chunk store alone: start-up scan, sequential writes and reads, beside the plain
+//! Figures of the chunk store alone: start-up by scan and by log, sequential writes and reads, beside the plain
 //! system calls for the same bytes. Run with `--release`, a directory, and a number of chunks:
 //!
 //! ```text
@@ -45,11 +45,25 @@ fn main() -> Result<()> {
     }
     report("create", chunks, "chunks", begin.elapsed());
     drop(volume);
-    let volume = Volume::open(Arc::new(OsFiles), &dir.join("volume"), options)?;
+    let mut volume = Volume::open(Arc::new(OsFiles), &dir.join("volume"), options)?;
     for threads in [1, 2] {
         let begin = Instant::now();
         let found = volume.scan(threads)?.entries.len() as u64;
         report(&format!("scan, {threads} threads"), found, "chunks", begin.elapsed());
+    }
+    let begin = Instant::now();
+    let unclean = volume.close_all();
+    report(&format!("close, {unclean} unclean"), chunks, "chunks", begin.elapsed());
+    for threads in [1, 2] {
+        let begin = Instant::now();
+        let logged = volume.write_start_log()?;
+        report("write start-up log", logged, "chunks", begin.elapsed());
+        drop(volume);
+        volume = Volume::open(Arc::new(OsFiles), &dir.join("volume"), options)?;
+        let begin = Instant::now();
+        let (found, log) = volume.start(threads)?;
+        let what = format!("start, log {}, {threads} thr.", log.name());
+        report(&what, found.entries.len() as u64, "chunks", begin.elapsed());
     }
     let begin = Instant::now();
     for handle in 0..chunks {
@@ -62,7 +76,7 @@ fn main() -> Result<()> {
 fn report(what: &str, count: u64, unit: &str, took: Duration) {
     let seconds = took.as_secs_f64();
     println!(
-        "{what:<24} {count:>8} {unit:<8} {seconds:>8.3} s {:>10.0} /s",
+        "{what:<28} {count:>8} {unit:<8} {seconds:>8.3} s {:>10.0} /s",
         count as f64 / seconds
     );
 }

@@ -169,6 +169,14 @@ impl Chunks {
         }
     }
 
+    /// A replica is here that was not, or was gone. Who waits for a Grant of one tries again.
+    pub(crate) fn regain(&self, node: &Arc<Node>, state: ChunkState) {
+        let handle = state.handle.0;
+        let text = format!("chunk {handle} has just been found");
+        self.abandon(node, handle, &pb::ErrorDetail::new(ErrorCode::Busy, text));
+        lock(&self.found).insert(handle, state);
+    }
+
     /// The chunk if this server knows anything of it.
     pub(crate) fn get(&self, handle: u64) -> Option<Arc<Chunk>> {
         lock(&self.loaded).get(&handle).cloned()
@@ -209,6 +217,15 @@ fn sweep(loaded: &mut BTreeMap<u64, Arc<Chunk>>, absent: &mut BTreeSet<u64>) {
         }
         !stored && wanted
     });
+}
+
+/// Whether two states of a replica are one to the master.
+fn same(a: &ChunkState, b: &ChunkState) -> bool {
+    let said = |state: &ChunkState| {
+        let ChunkState { promised, complete, content, flags, .. } = state;
+        (*promised, *complete, *content, flags.sealed, flags.incomplete)
+    };
+    said(a) == said(b)
 }
 
 /// A replica as it was found, with what is known of it then.
@@ -321,9 +338,9 @@ impl Node {
             idle_limit: self.idle_limit,
             mistakes: Mistakes::default(),
         };
-        let found = lock(&self.chunks.found).contains_key(&handle);
+        let found = lock(&self.chunks.found).get(&handle).cloned();
         let node = Arc::clone(self);
-        let on_disk = if found {
+        let on_disk = if found.is_some() {
             let handle = ChunkHandle(handle);
             let read = move || match node.volumes.state(handle) {
                 Ok(state) => Ok(Some((state, node.volumes.window(handle)?))),
@@ -340,9 +357,18 @@ impl Node {
         }
         let (replica, suspect, synced) = match on_disk {
             Some((state, window)) => {
+                if !found.is_some_and(|found| same(&found, &state)) {
+                    // The start-up log was wrong, or the file was changed behind our back.
+                    tracing::error!(chunk = handle, "a chunk's file says other than was reported");
+                    self.reports.send_modify(|reports| *reports += 1);
+                }
                 let (identity, header) = loaded(&state, window);
                 let replica = Replica::load(settings, identity, header);
                 (replica, state.flags.suspect, state.synced.0)
+            }
+            None if lock(&self.chunks.found).contains_key(&handle) => {
+                let text = format!("chunk {handle} has just been found");
+                return Err(pb::ErrorDetail::new(ErrorCode::Busy, text));
             }
             None => {
                 let mut absent = lock(&self.chunks.absent);

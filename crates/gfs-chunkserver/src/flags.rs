@@ -26,7 +26,7 @@ pub struct Flags {
     ///
     /// A chunk is whole in one of them: the emptiest that does its part. One that fails, hangs for
     /// 10 s, turns read-only or goes away leaves service alone, and its chunks are made good
-    /// elsewhere. The directories must be those of one server: what is in them says which. An empty
+    /// elsewhere; it is taken back when it is there and can be written to again. The directories must be those of one server: what is in them says which. An empty
     /// one is taken in as a new volume, which replaces a broken disk or adds one; a missing one is
     /// done without, and the server says so. Directories are made for a new server only.
     #[arg(long, env = "GFS_DATA", value_name = "DIR", value_delimiter = ',', required = true)]

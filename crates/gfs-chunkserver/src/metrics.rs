@@ -31,6 +31,8 @@ pub(crate) struct ServerMetrics {
     oldest_io: Labelled<1, Gauge>,
     in_service: Labelled<1, Gauge>,
     pub(crate) unclean: Labelled<1, Gauge>,
+    pub(crate) starts: Labelled<2, Counter>,
+    pub(crate) probes: Labelled<2, Counter>,
     pub(crate) sessions: Gauge,
     pub(crate) scrubbed: Counter,
     pub(crate) scrub_findings: Labelled<1, Counter>,
@@ -144,6 +146,16 @@ impl ServerMetrics {
                 "gfs_chunkserver_unclean_replicas",
                 "Replicas with bytes not yet known to be on disk",
                 VOLUME,
+            ),
+            starts: metrics.counters(
+                "gfs_chunkserver_starts_total",
+                "Times a volume was read for what is on it, by what its start-up log was good for",
+                ["volume", "log"],
+            ),
+            probes: metrics.counters(
+                "gfs_chunkserver_volume_probes_total",
+                "Looks at a volume that left service, by their outcome",
+                ["volume", "result"],
             ),
             sessions: metrics.gauge("gfs_chunkserver_sessions", "Masters it is registered with"),
             scrubbed: metrics.counter(

@@ -229,13 +229,30 @@ pub(crate) fn run(
     settings: Settings,
     shutdown: &Shutdown,
 ) -> anyhow::Result<()> {
-    let Some((bay, volume)) =
-        node.volumes.bays().get(at).and_then(|bay| Some((bay, bay.volume().ok()?)))
-    else {
-        return idle(shutdown);
-    };
+    let Some(bay) = node.volumes.bays().get(at) else { return Ok(()) };
+    while !shutdown.is_requested() {
+        // One that left service may come back, as another one.
+        match bay.volume() {
+            Ok(volume) if bay.service().is_serving() => {
+                serving(node, at, bay, volume, settings, shutdown);
+            }
+            _ => std::thread::sleep(Duration::from_millis(NAP.0)),
+        }
+    }
+    Ok(())
+}
+
+/// The same as long as the volume is in service.
+fn serving(
+    node: &Arc<Node>,
+    at: usize,
+    bay: &Bay,
+    volume: Arc<Volume>,
+    settings: Settings,
+    shutdown: &Shutdown,
+) {
     let replicas = OnVolume { node, at, bay };
-    let mut scrub = Scrub::new(Arc::clone(volume), settings, node.clock.now());
+    let mut scrub = Scrub::new(volume, settings, node.clock.now());
     let mut next = Millis(0);
     let name = bay.name();
     while !shutdown.is_requested() && bay.service().is_serving() {
@@ -257,15 +274,6 @@ pub(crate) fn run(
     if bay.service().is_serving() {
         scrub.save(node.clock.now());
     }
-    idle(shutdown)
-}
-
-/// There is nothing to verify any more.
-fn idle(shutdown: &Shutdown) -> anyhow::Result<()> {
-    while !shutdown.is_requested() {
-        std::thread::sleep(Duration::from_millis(NAP.0));
-    }
-    Ok(())
 }
 
 impl OnVolume<'_> {

@@ -151,7 +151,10 @@ impl ChunkServer {
             }
         }
         let pulse = health.pulse("volumes", VOLUMES_LIMIT);
-        tasks.essential("ticks", upkeep::tick(Arc::clone(&node), ended.clone(), pulse));
+        tasks.essential(
+            "ticks",
+            upkeep::tick(Arc::clone(&node), ended.clone(), pulse, random.fork()),
+        );
         let sessions = Arc::new(Sessions {
             node: Arc::clone(&node),
             identity: Identity {

@@ -164,7 +164,7 @@ impl Sessions {
                     reported = true;
                 }
                 _ = reports.changed() => {
-                    anyhow::bail!("a volume left service: all is reported anew");
+                    anyhow::bail!("what is here has changed: all is reported anew");
                 }
                 () = is_stale(&mut stale, answer.session) => {
                     anyhow::bail!("the master no longer knows the session");
@@ -196,9 +196,9 @@ impl Sessions {
     }
 
     /// What changes whenever this server may have forgotten replicas: with the kernel's boot, after
-    /// which what was not synced may be gone, and with the volumes in service. Nothing if there is,
-    /// or was, something on a volume that cannot be told: that a chunk is not here does not show
-    /// that it never was.
+    /// which what was not synced may be gone, with the volumes in service, and when one of them is
+    /// taken back. Nothing if there is, or was, something on a volume that cannot be told: that a
+    /// chunk is not here does not show that it never was.
     fn memory(&self) -> Vec<u8> {
         if self.node.volumes.is_forgetful() {
             return Vec::new();

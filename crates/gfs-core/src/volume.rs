@@ -1,5 +1,8 @@
-//! The *volumes* (data directories) of a chunkserver: which one takes a new replica, and when one
-//! leaves service. A volume does so alone: the server and its other volumes go on.
+//! The *volumes* (data directories) of a chunkserver: which one takes a new replica, when one leaves
+//! service, and when it is looked at again. A volume does so alone: the server and its other volumes
+//! go on.
+
+use gfs_types::Millis;
 
 /// Work for a volume whose oldest operation is older than this waits, in milliseconds.
 pub const SLOW_IO_MS: u32 = 2_000;
@@ -70,8 +73,14 @@ pub fn emptiest_first(candidates: &[Candidate], purpose: Purpose) -> Vec<usize> 
     order.into_iter().map(|(.., at)| at).collect()
 }
 
-/// Whether a volume does its part. It only ever gets worse: what failed once is to be looked at, and
-/// comes back with a restart of its server.
+/// Between two looks whether a volume that left service does its part again.
+pub const PROBE: Millis = Millis(5_000);
+/// The longest that a volume waits for the first look; one that has served for so long since it was
+/// taken back counts as sound.
+pub const LONGEST_WAIT: Millis = Millis(3_600_000);
+
+/// Whether a volume does its part. By what is seen of it, it only ever gets worse. It serves again
+/// when it was looked at ([`Probation`]) and opened anew, as at a restart of its server.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Service {
     /// It does.
@@ -151,6 +160,38 @@ impl Service {
     }
 }
 
+/// When a volume that has left service is looked at again. One that leaves it soon after it was taken
+/// back waits twice as long as the last time: each time costs the cluster copies.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Probation {
+    wait: Millis,
+    next: Option<Millis>,
+    taken_back: Option<Millis>,
+}
+
+impl Probation {
+    /// Whether it is to be looked at now; to be asked while it is out of service.
+    pub fn is_due(&mut self, now: Millis) -> bool {
+        let Some(next) = self.next else {
+            let soon = self.taken_back.is_some_and(|at| now.since(at) < LONGEST_WAIT);
+            self.wait = if soon { (self.wait + self.wait).min(LONGEST_WAIT) } else { PROBE };
+            self.next = Some(now + self.wait);
+            return false;
+        };
+        let due = next <= now;
+        if due {
+            self.next = Some(now + PROBE);
+        }
+        due
+    }
+
+    /// It is in service again.
+    pub fn taken_back(&mut self, now: Millis) {
+        self.taken_back = Some(now);
+        self.next = None;
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -209,6 +250,44 @@ mod tests {
         let reads = |read_errors| Signs { read_errors, ..Signs::default() };
         assert_eq!(serving.judge(&reads(READ_ERRORS - 1)), None);
         assert!(!serving.judge(&reads(READ_ERRORS)).unwrap().is_serving());
+    }
+
+    #[test]
+    fn a_volume_is_looked_at_now_and_then_and_more_rarely_when_it_fails_again() {
+        let mut probation = Probation::default();
+        let mut now = Millis(1_000_000);
+        // How long after it left it is first looked at.
+        let mut wait = |probation: &mut Probation| {
+            let left = now;
+            while !probation.is_due(now) {
+                now = now + Millis(1_000);
+            }
+            let wait = now - left;
+            // It is not well yet.
+            for _ in 0..3 {
+                let last = now;
+                now = now + Millis(1_000);
+                while !probation.is_due(now) {
+                    now = now + Millis(1_000);
+                }
+                assert_eq!(now - last, PROBE);
+            }
+            probation.taken_back(now);
+            now = now + Millis(10_000);
+            wait
+        };
+        let waits: Vec<u64> = (0..14).map(|_| wait(&mut probation).0).collect();
+        let mut expected = PROBE.0;
+        for found in waits {
+            // Asked once a second.
+            assert!((expected..=expected + 1_000).contains(&found), "{found} {expected}");
+            expected = (expected * 2).min(LONGEST_WAIT.0);
+        }
+        // After an hour in service it is as good as any.
+        probation.taken_back(Millis(u64::MAX / 2));
+        let later = Millis(u64::MAX / 2) + LONGEST_WAIT;
+        assert!(!probation.is_due(later) && !probation.is_due(later + PROBE - Millis(1)));
+        assert!(probation.is_due(later + PROBE));
     }
 
     proptest! {

@@ -1,7 +1,7 @@
 //! [`ChunkFiles`] whose operations are timed while they are under way: what tells a volume that
 //! hangs from one that is busy.
 
-use super::{Capacity, ChunkFile, ChunkFiles, DirEntry, DirLock};
+use super::{Capacity, ChunkFile, ChunkFiles, DirEntry, DirLock, Stamp};
 use crate::io_age::IoAges;
 use bytes::Bytes;
 use gfs_types::Millis;
@@ -85,6 +85,10 @@ impl ChunkFiles for AgedFiles {
         self.ages.quick(|| self.files.lock_dir(dir))
     }
 
+    fn stamp(&self, path: &Path) -> io::Result<Stamp> {
+        self.ages.quick(|| self.files.stamp(path))
+    }
+
     fn capacity(&self, path: &Path) -> io::Result<Capacity> {
         self.ages.quick(|| self.files.capacity(path))
     }
@@ -113,6 +117,10 @@ impl ChunkFile for AgedFile {
 
     fn length(&self) -> io::Result<u64> {
         self.ages.quick(|| self.file.length())
+    }
+
+    fn stamp(&self) -> io::Result<Stamp> {
+        self.ages.quick(|| self.file.stamp())
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {

@@ -3,7 +3,7 @@
 //! the same seed and the same calls give the same disk.
 
 use super::model::{ModelDisk, PAGE};
-use super::{Capacity, ChunkFile, ChunkFiles, DirEntry, DirLock};
+use super::{Capacity, ChunkFile, ChunkFiles, DirEntry, DirLock, Stamp};
 use bytes::Bytes;
 use rustix::io::Errno;
 use std::collections::BTreeMap;
@@ -43,6 +43,8 @@ pub enum OperationKind {
     Sync,
     /// Asks for a length.
     Len,
+    /// Asks for a stamp.
+    Stamp,
     /// Sets a length.
     SetLen,
     /// Allocates.
@@ -63,6 +65,7 @@ impl OperationKind {
                 | Self::Capacity
                 | Self::Read
                 | Self::Len
+                | Self::Stamp
                 | Self::Writeback
         )
     }
@@ -357,7 +360,8 @@ impl FaultyFiles {
         self.shared.lock().hook = hook;
     }
 
-    /// Damages a file where it lies: XORs the byte at `offset` with `mask`.
+    /// Damages a file where it lies, as disks do, which set no time: XORs the byte at `offset` with
+    /// `mask`.
     ///
     /// # Errors
     /// When there is no such byte.
@@ -368,7 +372,7 @@ impl FaultyFiles {
         if disk.read(inode, &mut byte, offset)? != 1 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        disk.write(inode, &[byte[0] ^ mask], offset)
+        disk.rot(inode, &[byte[0] ^ mask], offset)
     }
 
     /// Writes into a file where it lies.
@@ -378,6 +382,7 @@ impl FaultyFiles {
     pub fn overwrite(&self, path: &Path, offset: u64, bytes: &[u8]) -> io::Result<()> {
         let disk = &mut self.shared.lock().disk;
         let inode = disk.inode(path)?;
+        disk.next_tick();
         disk.write(inode, bytes, offset)
     }
 
@@ -388,6 +393,7 @@ impl FaultyFiles {
     pub fn cut(&self, path: &Path, len: u64) -> io::Result<()> {
         let disk = &mut self.shared.lock().disk;
         let inode = disk.inode(path)?;
+        disk.next_tick();
         disk.set_len(inode, len)
     }
 
@@ -490,6 +496,13 @@ impl ChunkFiles for FaultyFiles {
         })
     }
 
+    fn stamp(&self, path: &Path) -> io::Result<Stamp> {
+        self.on(OperationKind::Stamp, path, |state| {
+            let inode = state.disk.inode(path)?;
+            state.disk.stamp(inode)
+        })
+    }
+
     fn capacity(&self, path: &Path) -> io::Result<Capacity> {
         self.on(OperationKind::Capacity, path, |state| Ok(state.disk.capacity()))
     }
@@ -553,6 +566,10 @@ impl ChunkFile for FaultyFile {
 
     fn length(&self) -> io::Result<u64> {
         self.on(OperationKind::Len, 0, 0, |state, _| state.disk.len(self.inode))
+    }
+
+    fn stamp(&self) -> io::Result<Stamp> {
+        self.on(OperationKind::Stamp, 0, 0, |state, _| state.disk.stamp(self.inode))
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {

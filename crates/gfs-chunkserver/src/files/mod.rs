@@ -44,6 +44,19 @@ impl Capacity {
     }
 }
 
+/// What tells a file from another one of its name, and from itself before something was written to
+/// it: as git's index does. Names, owners and modes may change without it, and so may a file within
+/// one tick of the file system's clock (milliseconds).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stamp {
+    /// The file's number in its file system.
+    pub inode: u64,
+    /// Its length in bytes.
+    pub length: u64,
+    /// When it was last written to: seconds since 1970, and nanoseconds.
+    pub modified: (i64, u32),
+}
+
 /// One entry of a directory.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct DirEntry {
@@ -90,6 +103,9 @@ pub trait ChunkFiles: Send + Sync + Debug {
     /// touching what is in it. `EWOULDBLOCK` when it is taken.
     fn lock_dir(&self, dir: &Path) -> io::Result<Box<dyn DirLock>>;
 
+    /// The stamp of a file, which is not opened for that.
+    fn stamp(&self, path: &Path) -> io::Result<Stamp>;
+
     /// Space of the file system that holds `path`.
     fn capacity(&self, path: &Path) -> io::Result<Capacity>;
 }
@@ -116,6 +132,9 @@ pub trait ChunkFile: Send + Sync + Debug {
 
     /// The file's length.
     fn length(&self) -> io::Result<u64>;
+
+    /// Its stamp.
+    fn stamp(&self) -> io::Result<Stamp>;
 
     /// Cuts or extends the file; what is added reads as zeros.
     fn set_len(&self, len: u64) -> io::Result<()>;

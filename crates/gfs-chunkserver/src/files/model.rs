@@ -6,7 +6,7 @@
 //! bytes, the new bytes or a mixture by sector, and of the names changed since the last directory
 //! sync a prefix (a journal's order). All choices come from one seed.
 
-use super::{Capacity, DirEntry};
+use super::{Capacity, DirEntry, Stamp};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -14,6 +14,8 @@ use std::sync::Arc;
 
 pub(super) const PAGE: usize = 4096;
 const SECTOR: usize = 512;
+/// Clocks of file systems are coarse.
+const CHANGES_PER_TICK: u64 = 16;
 
 type Page = Arc<[u8; PAGE]>;
 
@@ -70,6 +72,9 @@ struct Inode {
     cached: Content,
     durable: Content,
     dirty: BTreeSet<u64>,
+    /// When it was last written to: now, and as the disk has it.
+    modified: u64,
+    durable_modified: u64,
 }
 
 impl Inode {
@@ -129,6 +134,8 @@ pub(super) struct ModelDisk {
     journal: Vec<NameChange>,
     next_inode: u64,
     total_pages: u64,
+    /// Counts changes: [`CHANGES_PER_TICK`] of them happen at one time.
+    changes: u64,
     pub(super) random: Seeded,
 }
 
@@ -150,6 +157,7 @@ impl ModelDisk {
             journal: Vec::new(),
             next_inode: 1,
             total_pages: total_bytes / PAGE as u64,
+            changes: 0,
             random: Seeded(seed),
         }
     }
@@ -258,10 +266,30 @@ impl ModelDisk {
         self.inodes.get_mut(&inode).ok_or_else(not_found)
     }
 
+    /// A file is written to.
+    fn touch(&mut self, inode: u64) -> io::Result<&mut Inode> {
+        self.changes += 1;
+        let now = self.changes / CHANGES_PER_TICK;
+        let file = self.file(inode)?;
+        file.modified = now;
+        Ok(file)
+    }
+
+    /// Time passes.
+    pub(super) fn next_tick(&mut self) {
+        self.changes = (self.changes / CHANGES_PER_TICK + 1) * CHANGES_PER_TICK;
+    }
+
+    pub(super) fn stamp(&mut self, inode: u64) -> io::Result<Stamp> {
+        let file = self.file(inode)?;
+        let modified = (i64::try_from(file.modified).unwrap_or(i64::MAX), 0);
+        Ok(Stamp { inode, length: file.cached.len, modified })
+    }
+
     /// Writes page by page; a full disk stops in the middle, as real ones do.
     pub(super) fn write(&mut self, inode: u64, bytes: &[u8], offset: u64) -> io::Result<()> {
         let mut free = self.total_pages.saturating_sub(self.used_pages());
-        let file = self.file(inode)?;
+        let file = self.touch(inode)?;
         let (mut at, mut rest) = (offset, bytes);
         while !rest.is_empty() {
             let (index, start) = (at / PAGE as u64, (at % PAGE as u64) as usize);
@@ -282,6 +310,14 @@ impl ModelDisk {
         }
         self.write_back_now_and_then();
         Ok(())
+    }
+
+    /// A write that leaves no trace but its bytes.
+    pub(super) fn rot(&mut self, inode: u64, bytes: &[u8], offset: u64) -> io::Result<()> {
+        let modified = self.file(inode)?.modified;
+        let written = self.write(inode, bytes, offset);
+        self.file(inode)?.modified = modified;
+        written
     }
 
     fn write_back_now_and_then(&mut self) {
@@ -327,6 +363,7 @@ impl ModelDisk {
         for file in self.inodes.values_mut() {
             file.durable = file.cached.clone();
             file.dirty.clear();
+            file.durable_modified = file.modified;
         }
         for change in self.journal.drain(..) {
             change.apply(&mut self.durable_names);
@@ -338,7 +375,7 @@ impl ModelDisk {
     }
 
     pub(super) fn set_len(&mut self, inode: u64, len: u64) -> io::Result<()> {
-        let file = self.file(inode)?;
+        let file = self.touch(inode)?;
         if len < file.cached.len {
             let first = len / PAGE as u64;
             let cut: Vec<u64> = file.cached.pages.range(first..).map(|(index, _)| *index).collect();
@@ -351,7 +388,7 @@ impl ModelDisk {
 
     pub(super) fn allocate(&mut self, inode: u64, offset: u64, len: u64) -> io::Result<()> {
         let free = self.total_pages.saturating_sub(self.used_pages());
-        let file = self.file(inode)?;
+        let file = self.touch(inode)?;
         let range = offset / PAGE as u64..(offset + len).div_ceil(PAGE as u64);
         let missing: Vec<u64> =
             range.filter(|index| !file.cached.pages.contains_key(index)).collect();
@@ -367,7 +404,7 @@ impl ModelDisk {
     }
 
     pub(super) fn punch(&mut self, inode: u64, offset: u64, len: u64) -> io::Result<()> {
-        let file = self.file(inode)?;
+        let file = self.touch(inode)?;
         // Only whole pages, as the store asks.
         for index in offset.div_ceil(PAGE as u64)..(offset + len) / PAGE as u64 {
             if file.cached.pages.remove(&index).is_some() {
@@ -394,7 +431,11 @@ impl ModelDisk {
             change.apply(&mut self.durable_names);
         }
         self.names = self.durable_names.clone();
-        for file in self.inodes.values_mut() {
+        for (inode, file) in &mut self.inodes {
+            // A sync of data alone leaves the time behind; writeback may have taken it along.
+            if inode.is_multiple_of(2) {
+                file.modified = file.durable_modified;
+            }
             for index in std::mem::take(&mut file.dirty) {
                 match self.random.below(3) {
                     0 => {}

@@ -1,10 +1,10 @@
 //! [`ChunkFiles`] on the operating system's files.
 
-use super::{Capacity, ChunkFile, ChunkFiles, DirEntry, DirLock};
+use super::{Capacity, ChunkFile, ChunkFiles, DirEntry, DirLock, Stamp};
 use bytes::Bytes;
 use rustix::fd::{AsFd, AsRawFd, OwnedFd};
 use rustix::fs::{
-    AtFlags, CWD, Dir, FallocateFlags, FileType, FlockOperation, Mode, OFlags, fallocate,
+    AtFlags, CWD, Dir, FallocateFlags, FileType, FlockOperation, Mode, OFlags, Stat, fallocate,
     fdatasync, flock, fstat, fsync, ftruncate, mkdir, open, rename, statat, statvfs, syncfs,
     unlink,
 };
@@ -121,12 +121,24 @@ impl ChunkFiles for OsFiles {
         Ok(Box::new(OsDirLock { _fd: fd }))
     }
 
+    fn stamp(&self, path: &Path) -> io::Result<Stamp> {
+        Ok(stamp(&statat(CWD, path, AtFlags::SYMLINK_NOFOLLOW)?))
+    }
+
     fn capacity(&self, path: &Path) -> io::Result<Capacity> {
         let stat = statvfs(path)?;
         Ok(Capacity {
             total: stat.f_blocks.saturating_mul(stat.f_frsize),
             free: stat.f_bavail.saturating_mul(stat.f_frsize),
         })
+    }
+}
+
+fn stamp(stat: &Stat) -> Stamp {
+    Stamp {
+        inode: stat.st_ino,
+        length: u64::try_from(stat.st_size).unwrap_or(0),
+        modified: (stat.st_mtime, u32::try_from(stat.st_mtime_nsec).unwrap_or(0)),
     }
 }
 
@@ -210,6 +222,10 @@ impl ChunkFile for OsFile {
 
     fn length(&self) -> io::Result<u64> {
         Ok(u64::try_from(fstat(&self.fd)?.st_size).unwrap_or(0))
+    }
+
+    fn stamp(&self) -> io::Result<Stamp> {
+        Ok(stamp(&fstat(&self.fd)?))
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {

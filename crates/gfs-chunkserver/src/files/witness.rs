@@ -5,7 +5,7 @@
 //! the file for its bytes, of the directory for a name, of the file system for both. Moments count
 //! operations, so a test can ask for what happened up to one while more goes on.
 
-use super::{Capacity, ChunkFile, ChunkFiles, DirEntry, DirLock};
+use super::{Capacity, ChunkFile, ChunkFiles, DirEntry, DirLock, Stamp};
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::io;
@@ -189,6 +189,10 @@ impl ChunkFiles for WitnessFiles {
         self.files.lock_dir(dir)
     }
 
+    fn stamp(&self, path: &Path) -> io::Result<Stamp> {
+        self.files.stamp(path)
+    }
+
     fn capacity(&self, path: &Path) -> io::Result<Capacity> {
         self.files.capacity(path)
     }
@@ -240,6 +244,10 @@ impl ChunkFile for WitnessFile {
 
     fn length(&self) -> io::Result<u64> {
         self.file.length()
+    }
+
+    fn stamp(&self) -> io::Result<Stamp> {
+        self.file.stamp()
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {

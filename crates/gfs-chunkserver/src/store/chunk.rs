@@ -3,6 +3,7 @@
 use super::buffers::BufferPool;
 use super::header::{BootId, Extent, Flags, Header, Position, Slot};
 use super::layout::{ChunkLayout, VolumeLayout};
+use super::start_log::Listed;
 use super::sync::Dirty;
 use super::volume::VolumeHealth;
 use super::{StoreError, StoreResult};
@@ -18,8 +19,8 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What the chunks of a volume share. None of its locks is held over I/O, and each may be taken
-/// while a chunk's is held, never the other way round.
+/// What the chunks of a volume share. None of its locks but `logging` is held over I/O, and each may
+/// be taken while a chunk's is held, never the other way round.
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) files: Arc<dyn ChunkFiles>,
@@ -33,6 +34,10 @@ pub(crate) struct Shared {
     /// Chunks that are not clean.
     pub(crate) dirty: Mutex<BTreeMap<ChunkHandle, Dirty>>,
     pub(crate) health: Mutex<VolumeHealth>,
+    /// For the start-up log: chunks that are clean.
+    pub(crate) listed: Mutex<Listed>,
+    /// Held while that log is written or removed: at the end and at the start.
+    pub(crate) logging: Mutex<()>,
 }
 
 /// What a chunk does not recover from while the process lives.
@@ -84,6 +89,8 @@ pub(crate) struct OpenChunk {
     pub(crate) rewritten: u64,
     /// The slot of the redo record is in use, or was.
     pub(crate) has_record: bool,
+    /// The chunk may be listed for the start-up log.
+    pub(crate) listed: bool,
     pub(crate) failed: Option<Failure>,
 }
 
@@ -224,6 +231,7 @@ impl OpenChunk {
             written_back: header.content.length,
             rewritten: 0,
             has_record: false,
+            listed: true,
             file,
             layout,
             slot,
@@ -239,6 +247,10 @@ impl OpenChunk {
     /// Writes `next` as the header, into the slot that does not hold the current one, and makes it
     /// the current one. After an error the current one stands, in memory and on disk.
     pub(crate) fn put_header(&mut self, shared: &Shared, mut next: Header) -> StoreResult<()> {
+        if self.listed {
+            shared.strike(next.handle)?;
+            self.listed = false;
+        }
         next.generation = self.header.generation + 1;
         let slot = 1 - self.slot;
         self.file
@@ -247,6 +259,7 @@ impl OpenChunk {
         self.header = next;
         self.slot = slot;
         self.unsynced = true;
+        self.list(shared);
         Ok(())
     }
 

@@ -158,6 +158,7 @@ impl OpenChunk {
             self.put_header(shared, self.header.clone())?;
         }
         self.sync_now(shared)?;
+        self.list(shared);
         Ok(Rechecked::Restored)
     }
 }

@@ -71,7 +71,7 @@ pub struct Flags {
 }
 
 impl Flags {
-    const fn bits(self) -> u32 {
+    pub(super) const fn bits(self) -> u32 {
         self.clean as u32
             | (self.sealed as u32) << 1
             | (self.incomplete as u32) << 2
@@ -80,7 +80,7 @@ impl Flags {
             | (self.durable as u32) << 5
     }
 
-    const fn from_bits(bits: u32) -> Option<Self> {
+    pub(super) const fn from_bits(bits: u32) -> Option<Self> {
         if bits >= 1 << 6 {
             return None;
         }

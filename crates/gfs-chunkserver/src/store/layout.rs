@@ -85,6 +85,9 @@ impl VolumeLayout {
     pub(crate) const NEW_RECORD: &'static str = "gfs-volume.new";
     pub(crate) const SCRUB: &'static str = "gfs-scrub";
     pub(crate) const NEW_SCRUB: &'static str = "gfs-scrub.new";
+    pub(crate) const START_LOG: &'static str = "gfs-start";
+    pub(crate) const NEW_START_LOG: &'static str = "gfs-start.new";
+    pub(crate) const PROBE: &'static str = "gfs-probe";
     pub(crate) const CHUNKS: &'static str = "chunks";
     pub(crate) const QUARANTINE: &'static str = "quarantine";
 
@@ -106,6 +109,18 @@ impl VolumeLayout {
 
     pub(crate) fn new_scrub(&self) -> PathBuf {
         self.dir.join(Self::NEW_SCRUB)
+    }
+
+    pub(crate) fn start_log(&self) -> PathBuf {
+        self.dir.join(Self::START_LOG)
+    }
+
+    pub(crate) fn new_start_log(&self) -> PathBuf {
+        self.dir.join(Self::NEW_START_LOG)
+    }
+
+    pub(crate) fn probe(&self) -> PathBuf {
+        self.dir.join(Self::PROBE)
     }
 
     pub(crate) fn chunks(&self) -> PathBuf {

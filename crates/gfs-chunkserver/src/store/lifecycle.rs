@@ -98,6 +98,7 @@ impl Volume {
             window: Window::default(),
             redo: None,
         };
+        shared.strike(handle)?;
         // Space for headers and checksums at once, so that a full disk never stops them.
         let (at, len) = layout.metadata();
         let table: Vec<u8> = sums.iter().flat_map(|sum| sum.0.to_le_bytes()).collect();
@@ -122,6 +123,7 @@ impl Volume {
             written_back: new.length,
             rewritten: 0,
             has_record: false,
+            listed: false,
             failed: None,
         })
     }
@@ -155,6 +157,7 @@ impl Volume {
             let (promised, complete) = (header.promised, header.complete.version);
             return Err(StoreError::StaleVersion { handle, asked: condemned, promised, complete });
         }
+        self.shared.strike(handle)?;
         let path = self.shared.volume.chunk(handle);
         self.shared
             .files
@@ -166,6 +169,7 @@ impl Volume {
 
     pub(super) fn forget(&self, handle: ChunkHandle, open: &mut Option<OpenChunk>) {
         *open = None;
+        self.shared.unlist(handle);
         lock(&self.shared.dirty).remove(&handle);
         lock(&self.shared.damage).remove(&handle);
         lock(&self.shared.failed).remove(&handle);
@@ -188,6 +192,7 @@ impl Volume {
         };
         let taken: Vec<String> =
             shared.files.list(&dir).map_err(disk)?.into_iter().map(|entry| entry.name).collect();
+        shared.strike(handle)?;
         let base = format!("{handle}.chunk");
         let names = std::iter::once(base.clone()).chain((1..).map(|n| format!("{base}.{n}")));
         for name in names.take(taken.len() + 1) {

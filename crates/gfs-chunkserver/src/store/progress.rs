@@ -83,8 +83,9 @@ impl Volume {
     /// The disk fails, or is full.
     pub fn save_scrub_progress(&self, progress: &Progress) -> StoreResult<()> {
         let (files, layout) = (&*self.shared.files, &self.shared.volume);
+        let text = encode(progress);
         let result =
-            replace_file(files, layout, &layout.new_scrub(), &layout.scrub(), &encode(progress));
+            replace_file(files, layout, &layout.new_scrub(), &layout.scrub(), text.as_bytes());
         // A disk too full for this one may still do all else.
         result.inspect_err(|error| {
             if !matches!(error, StoreError::NoSpace { .. }) {

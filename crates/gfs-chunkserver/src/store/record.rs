@@ -129,7 +129,13 @@ impl VolumeRecord {
     }
 
     pub(crate) fn save(&self, files: &dyn ChunkFiles, layout: &VolumeLayout) -> StoreResult<()> {
-        replace_file(files, layout, &layout.new_record(), &layout.record(), &self.encode())
+        replace_file(
+            files,
+            layout,
+            &layout.new_record(),
+            &layout.record(),
+            self.encode().as_bytes(),
+        )
     }
 }
 
@@ -159,13 +165,13 @@ pub(super) fn unframed(text: &[u8]) -> Result<&str, String> {
     Ok(body)
 }
 
-/// Replaces a small file as a whole and durably: by way of `new`, beside it.
+/// Replaces a file as a whole and durably: by way of `new`, beside it.
 pub(super) fn replace_file(
     files: &dyn ChunkFiles,
     layout: &VolumeLayout,
     new: &Path,
     path: &Path,
-    text: &str,
+    bytes: &[u8],
 ) -> StoreResult<()> {
     match files.unlink(new) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -174,7 +180,7 @@ pub(super) fn replace_file(
         _ => {}
     }
     let file = files.create(new).map_err(|e| StoreError::disk("create", new, e))?;
-    file.write_all(text.as_bytes(), 0)
+    file.write_all(bytes, 0)
         .and_then(|()| file.sync())
         .map_err(|e| StoreError::disk("write", new, e))?;
     files

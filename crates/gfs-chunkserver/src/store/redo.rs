@@ -288,6 +288,7 @@ impl OpenChunk {
         }
         if self.header.redo.is_none() {
             self.drop_record();
+            self.list(shared);
         }
         Ok(())
     }

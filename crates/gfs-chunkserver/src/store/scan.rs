@@ -1,10 +1,13 @@
-//! The start: every chunk's header is read, nothing else.
+//! The start: which chunks there are, by the start-up log as far as it goes, else by reading every
+//! chunk's header, and nothing else of it.
 
 use super::chunk::{lock, read_header};
 use super::layout::{SHARDS, handle_of};
+use super::start_log::Logged;
 use super::volume::Volume;
 use super::{ChunkState, StoreError, StoreResult};
 use gfs_types::ChunkHandle;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// What the file of a chunk says.
@@ -44,7 +47,74 @@ pub struct ScanReport {
     pub strangers: Vec<String>,
 }
 
+/// What a start made of the start-up log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LogUse {
+    /// The files of so many chunks were not opened for it.
+    Used(u64),
+    /// There was none: the last server was killed or lost its power, or this is the first.
+    Missing,
+    /// It could not be used, for this reason; all headers were read.
+    Unusable(String),
+    /// The files were other than it said, in this; all headers were read.
+    Disagrees(String),
+}
+
+impl LogUse {
+    /// Its name in metrics.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Used(_) => "used",
+            Self::Missing => "missing",
+            Self::Unusable(_) => "unusable",
+            Self::Disagrees(_) => "disagrees",
+        }
+    }
+}
+
+/// What was found, and how.
+#[derive(Debug, Default)]
+struct Found {
+    report: ScanReport,
+    /// How many chunks are as the log says.
+    logged: u64,
+    disagreement: Option<String>,
+}
+
 impl Volume {
+    /// What is on the volume, as [`Self::scan`] finds it, by the start-up log where one tells. To be
+    /// called before anything else.
+    ///
+    /// # Errors
+    /// A directory cannot be listed.
+    pub fn start(&self, threads: usize) -> StoreResult<(ScanReport, LogUse)> {
+        if self.record().cluster.is_none() {
+            return Ok((ScanReport::default(), LogUse::Missing));
+        }
+        let log = match self.take_start_log() {
+            Ok(Some(log)) => log,
+            Ok(None) => return Ok((self.scan(threads)?, LogUse::Missing)),
+            Err(why) => return Ok((self.scan(threads)?, LogUse::Unusable(why))),
+        };
+        let struck = lock(&self.shared.listed).struck;
+        let Found { report, logged, disagreement } = self.find(threads, &log.chunks)?;
+        let missing = || {
+            let found = |handle: &ChunkHandle| {
+                report.entries.binary_search_by_key(handle, ScanEntry::handle).is_ok()
+            };
+            let missing = log.chunks.keys().find(|handle| !found(handle))?;
+            Some(format!("there is no file of chunk {missing}"))
+        };
+        match disagreement.or_else(missing) {
+            None => {
+                self.shared.list_unless_struck(struck, log.chunks.into_values());
+                Ok((report, LogUse::Used(logged)))
+            }
+            Some(why) => Ok((self.scan(threads)?, LogUse::Disagrees(why))),
+        }
+    }
+
     /// Reads the headers of all chunks, with so many threads. Leftovers of creations that a crash
     /// cut short are removed (no one was told of them), garbled files moved to quarantine. To be
     /// called before anything else; it may be repeated beside other calls.
@@ -55,18 +125,24 @@ impl Volume {
         if self.record().cluster.is_none() {
             return Ok(ScanReport::default());
         }
+        Ok(self.find(threads, &BTreeMap::new())?.report)
+    }
+
+    /// Reads the headers of all chunks that the log does not tell of. Ends early when it disagrees
+    /// with a file.
+    fn find(&self, threads: usize, log: &BTreeMap<ChunkHandle, Logged>) -> StoreResult<Found> {
         let next = AtomicU32::new(0);
         let work = || {
-            let mut report = ScanReport::default();
+            let mut found = Found::default();
             loop {
                 let shard = next.fetch_add(1, Ordering::Relaxed);
-                if shard >= SHARDS {
-                    return Ok(report);
+                if shard >= SHARDS || found.disagreement.is_some() {
+                    return Ok(found);
                 }
-                self.scan_shard(shard, &mut report)?;
+                self.find_in(shard, log, &mut found)?;
             }
         };
-        let parts: Vec<StoreResult<ScanReport>> = std::thread::scope(|scope| {
+        let parts: Vec<StoreResult<Found>> = std::thread::scope(|scope| {
             let others: Vec<_> = (1..threads.clamp(1, 64)).map(|_| scope.spawn(work)).collect();
             let mut parts = vec![work()];
             for other in others {
@@ -77,26 +153,51 @@ impl Volume {
             }
             parts
         });
-        let mut all = ScanReport::default();
+        let mut all = Found::default();
         for part in parts {
             let part = part?;
-            all.entries.extend(part.entries);
-            all.unreadable.extend(part.unreadable);
-            all.strangers.extend(part.strangers);
+            all.report.entries.extend(part.report.entries);
+            all.report.unreadable.extend(part.report.unreadable);
+            all.report.strangers.extend(part.report.strangers);
+            all.logged += part.logged;
+            all.disagreement = all.disagreement.or(part.disagreement);
         }
-        all.entries.sort_unstable_by_key(ScanEntry::handle);
-        all.unreadable.sort_unstable();
-        all.strangers.sort_unstable();
+        all.report.entries.sort_unstable_by_key(ScanEntry::handle);
+        all.report.unreadable.sort_unstable();
+        all.report.strangers.sort_unstable();
         Ok(all)
     }
 
-    fn scan_shard(&self, shard: u32, report: &mut ScanReport) -> StoreResult<()> {
+    fn find_in(
+        &self,
+        shard: u32,
+        log: &BTreeMap<ChunkHandle, Logged>,
+        found: &mut Found,
+    ) -> StoreResult<()> {
         let dir = self.shared.volume.shard(shard);
         let files = &self.shared.files;
         let entries = files.list(&dir).map_err(|error| StoreError::disk("list", &dir, error))?;
         for entry in entries {
             if let Some(handle) = handle_of(&entry.name, ".chunk", shard) {
-                self.scan_chunk(handle, report);
+                let Some(Logged { state, stamp }) = log.get(&handle) else {
+                    self.scan_chunk(handle, &mut found.report);
+                    continue;
+                };
+                match files.stamp(&dir.join(&entry.name)) {
+                    Ok(is) if is == *stamp => {
+                        found.report.entries.push(ScanEntry::Chunk(state.clone()));
+                        found.logged += 1;
+                    }
+                    Ok(_) => {
+                        found.disagreement =
+                            Some(format!("the file of chunk {handle} was changed"));
+                        return Ok(());
+                    }
+                    Err(error) => {
+                        found.disagreement = Some(format!("the file of chunk {handle}: {error}"));
+                        return Ok(());
+                    }
+                }
             } else if let Some(handle) = handle_of(&entry.name, ".new", shard) {
                 let chunk = self.chunk(handle);
                 let _not_being_created = lock(&chunk.open);
@@ -107,7 +208,7 @@ impl Volume {
                     _ => {}
                 }
             } else {
-                report.strangers.push(format!("{shard:02x}/{}", entry.name));
+                found.report.strangers.push(format!("{shard:02x}/{}", entry.name));
             }
         }
         Ok(())
@@ -141,12 +242,18 @@ impl Volume {
     /// A chunk's state when its file is closed and sound: one open and one read, remembering
     /// nothing. Where there may be a redo record to be carried out, opening it tells.
     fn peek(&self, handle: ChunkHandle) -> Option<ChunkState> {
+        let struck = lock(&self.shared.listed).struck;
         let member = self.member().ok()?;
         let file = self.shared.files.open(&self.shared.volume.chunk(handle)).ok()?;
+        let stamp = file.stamp().ok()?;
         let mut slots = [0; 2 * super::SLOT as usize];
         let (header, _) =
             read_header(&*file, member, self.shared.boot, handle, &mut slots).ok()?.ok()?;
-        let sound = header.flags.clean || file.length().ok()? <= member.layout.redo();
-        sound.then(|| ChunkState::from(&header))
+        let state = ChunkState::from(&header);
+        if header.flags.clean && !header.flags.suspect {
+            let logged = Logged { state: state.clone(), stamp };
+            self.shared.list_unless_struck(struck, std::iter::once(logged));
+        }
+        (header.flags.clean || stamp.length <= member.layout.redo()).then_some(state)
     }
 }

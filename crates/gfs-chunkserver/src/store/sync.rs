@@ -164,6 +164,7 @@ impl Chunk {
             open.marked = true;
             if clean {
                 open.drop_record();
+                open.list(shared);
                 lock(&shared.dirty).remove(&self.handle);
             }
             if end == End::Durable && moved {

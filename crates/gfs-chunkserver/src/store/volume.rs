@@ -100,6 +100,8 @@ struct OpenChunks {
 /// ```text
 /// gfs-volume                              VolumeRecord
 /// gfs-scrub                               where the scrub stands: see `progress`
+/// gfs-start                               the start-up log, while no server runs: see `start_log`
+/// gfs-probe                               written and removed to see whether the disk does its part
 /// chunks/34/0000000000001234.chunk        ChunkLayout, Header
 /// chunks/34/0000000000001234.new          a chunk without a header yet; removed at the next start
 /// quarantine/0000000000001234.chunk[.n]   files that are garbled or unknown to the cluster
@@ -186,6 +188,8 @@ impl Volume {
                 failed: Mutex::default(),
                 dirty: Mutex::default(),
                 health: Mutex::default(),
+                listed: Mutex::default(),
+                logging: Mutex::default(),
             },
             record: Mutex::new(record),
             saving: Mutex::new(()),
@@ -544,7 +548,9 @@ impl Volume {
             }
             open.file
                 .punch(u64::from(begin), u64::from(end - begin))
-                .map_err(|error| self.shared.disk_error("trim", handle, error))
+                .map_err(|error| self.shared.disk_error("trim", handle, error))?;
+            open.list(&self.shared);
+            Ok(())
         })
     }
 }

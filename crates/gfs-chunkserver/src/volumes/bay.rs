@@ -1,16 +1,18 @@
 //! One data directory of a server, with the volume in it, if that could be opened.
 
+use super::Directory;
+use crate::files::ChunkFiles;
 use crate::io_age::IoAges;
 use crate::node::lock;
 use crate::store::{StoreError, StoreResult, Volume};
-use gfs_core::volume::{Candidate, SLOW_IO_MS, Service, Signs};
+use gfs_core::volume::{Candidate, Probation, SLOW_IO_MS, Service, Signs};
 use gfs_proto::v1 as pb;
 use gfs_types::{Millis, VolumeUuid};
 use std::future::pending;
 use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::{JoinHandle, spawn_blocking};
@@ -24,8 +26,18 @@ const MAX_REASON: usize = 250;
 #[derive(Debug)]
 pub(crate) struct Bay {
     pub(crate) dir: PathBuf,
-    /// `None`: it could not be opened, and the bay is out of service from the start.
-    volume: Option<Arc<Volume>>,
+    /// What it lies on.
+    pub(super) files: Arc<dyn ChunkFiles>,
+    /// `None`: it could not be opened, and the bay is out of service.
+    volume: RwLock<Option<Arc<Volume>>>,
+    /// The identity of the volume that was last opened here.
+    uuid: Mutex<Option<VolumeUuid>>,
+    /// Another number each time that it is taken back, 0 before.
+    taken_back: Mutex<u128>,
+    /// When it is looked at again, while it is out of service.
+    pub(crate) probation: Mutex<Probation>,
+    /// It is being looked at, or taken back.
+    pub(crate) probing: AtomicBool,
     pub(crate) io: IoAges,
     /// Space as last asked, for those who must not wait for the disk.
     total: AtomicU64,
@@ -42,18 +54,24 @@ pub(crate) struct Bay {
 
 impl Bay {
     pub(super) fn new(
-        dir: PathBuf,
+        directory: Directory,
         volume: Result<Arc<Volume>, String>,
         io: IoAges,
         threads: usize,
     ) -> Self {
+        let Directory { dir, files } = directory;
         let (volume, service) = match volume {
             Ok(volume) => (Some(volume), Service::Serving),
             Err(why) => (None, Service::Gone(why)),
         };
         Self {
             dir,
-            volume,
+            files,
+            uuid: Mutex::new(volume.as_ref().map(|volume| volume.record().volume)),
+            volume: RwLock::new(volume),
+            taken_back: Mutex::default(),
+            probation: Mutex::default(),
+            probing: AtomicBool::new(false),
             io,
             total: AtomicU64::new(0),
             free: AtomicU64::new(0),
@@ -69,19 +87,23 @@ impl Bay {
     ///
     /// # Errors
     /// It is.
-    pub(crate) fn volume(&self) -> StoreResult<&Arc<Volume>> {
-        match &self.volume {
+    pub(crate) fn volume(&self) -> StoreResult<Arc<Volume>> {
+        match self.opened() {
             Some(volume) if !self.service.borrow().is_gone() => Ok(volume),
             _ => Err(self.out_of_service()),
         }
+    }
+
+    fn opened(&self) -> Option<Arc<Volume>> {
+        self.volume.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The volume, to change something on it.
     ///
     /// # Errors
     /// It takes no changes any more.
-    pub(super) fn changeable(&self) -> StoreResult<&Arc<Volume>> {
-        match &self.volume {
+    pub(super) fn changeable(&self) -> StoreResult<Arc<Volume>> {
+        match self.opened() {
             Some(volume) if self.service.borrow().is_serving() => Ok(volume),
             _ => Err(self.out_of_service()),
         }
@@ -146,8 +168,7 @@ impl Bay {
     /// Time passed: does not touch the disk. What it has become, if it got worse.
     pub(super) fn passed(&self, span: Millis) -> Option<Service> {
         self.io.passed(span);
-        let volume = self.volume.as_ref()?;
-        let health = volume.health();
+        let health = self.opened()?.health();
         let signs = Signs {
             oldest_io_ms: self.io.oldest_ms(),
             failing: health.failing,
@@ -169,6 +190,37 @@ impl Bay {
             }
             serving
         });
+    }
+
+    /// It is gone, whatever it was.
+    pub(super) fn withdraw(&self, why: String) {
+        self.service.send_replace(Service::Gone(why));
+    }
+
+    /// Closes the volume that is gone, if nobody holds it any more. Whether it is closed.
+    pub(super) fn let_go(&self) -> bool {
+        let mut volume = self.volume.write().unwrap_or_else(PoisonError::into_inner);
+        match volume.take().map(Arc::try_unwrap) {
+            None | Some(Ok(_)) => true,
+            Some(Err(held)) => {
+                *volume = Some(held);
+                false
+            }
+        }
+    }
+
+    /// A volume is in service here from now on. `taken_back` was never used before.
+    pub(super) fn serve(&self, volume: Arc<Volume>, taken_back: u128) {
+        *lock(&self.uuid) = Some(volume.record().volume);
+        *lock(&self.taken_back) = taken_back;
+        *self.volume.write().unwrap_or_else(PoisonError::into_inner) = Some(volume);
+        self.service.send_replace(Service::Serving);
+    }
+
+    /// What tells apart the times at which it was in service.
+    pub(super) fn memory(&self) -> u128 {
+        let uuid = self.uuid().map_or(0, |uuid| uuid.0.rotate_left(1));
+        uuid ^ *lock(&self.taken_back)
     }
 
     /// Asks for its space. Blocks.
@@ -203,7 +255,7 @@ impl Bay {
     }
 
     pub(crate) fn uuid(&self) -> Option<VolumeUuid> {
-        self.volume.as_ref().map(|volume| volume.record().volume)
+        *lock(&self.uuid)
     }
 
     /// As heartbeats tell it, without touching the disk.
@@ -218,7 +270,7 @@ impl Bay {
             failing: shortened(self.service.borrow().reason()),
             chunks: self.replicas.load(Ordering::Relaxed),
             dir: shortened(&self.dir.to_string_lossy()),
-            scrub: self.volume.is_some().then(|| *lock(&self.scrub)),
+            scrub: self.opened().is_some().then(|| *lock(&self.scrub)),
         }
     }
 

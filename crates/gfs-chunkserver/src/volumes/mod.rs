@@ -2,18 +2,20 @@
 //! A replica is whole on one of them. One that fails leaves service alone (see
 //! [`gfs_core::volume`]).
 
+mod back;
 mod bay;
 mod open;
 mod start;
 
 pub(crate) use bay::Bay;
 pub use open::{Directory, MAX_VOLUMES, OpenError, VolumesOptions};
+pub(crate) use start::Started;
 
 use crate::files::Capacity;
 use crate::node::lock;
 use crate::store::{
     BlockChecksums, ChunkRead, ChunkState, NewChunk, StateChange, StoreError, StoreResult,
-    Verified, Volume, VolumeRecord, Write,
+    Verified, Volume, VolumeOptions, VolumeRecord, Write,
 };
 use bytes::Bytes;
 use gfs_core::replica::Window;
@@ -53,6 +55,8 @@ pub struct Volumes {
     record: Mutex<ServerRecord>,
     /// On which of them each replica is, by its place among them.
     homes: RwLock<BTreeMap<ChunkHandle, usize>>,
+    /// What volumes are opened with.
+    options: VolumeOptions,
     /// There is, or was, something that cannot be told: see [`Self::is_forgetful`].
     forgetful: AtomicBool,
 }
@@ -104,16 +108,24 @@ impl Volumes {
         emptiest_first(&candidates, purpose)
     }
 
-    fn volume(&self, handle: ChunkHandle) -> StoreResult<&Arc<Volume>> {
+    fn volume(&self, handle: ChunkHandle) -> StoreResult<Arc<Volume>> {
         self.bay(handle)?.volume()
     }
 
-    fn changeable(&self, handle: ChunkHandle) -> StoreResult<&Arc<Volume>> {
+    fn changeable(&self, handle: ChunkHandle) -> StoreResult<Arc<Volume>> {
         self.bay(handle)?.changeable()
     }
 
     fn settle(&self, handle: ChunkHandle, at: usize) {
         self.homes.write().unwrap_or_else(PoisonError::into_inner).insert(handle, at);
+    }
+
+    /// The same unless it is somewhere already: then not.
+    fn settle_new(&self, handle: ChunkHandle, at: usize) -> bool {
+        let mut homes = self.homes.write().unwrap_or_else(PoisonError::into_inner);
+        let new = !homes.contains_key(&handle);
+        homes.entry(handle).or_insert(at);
+        new
     }
 
     fn unsettle(&self, handle: ChunkHandle, at: usize) {
@@ -174,13 +186,27 @@ impl Volumes {
         let mut worse = Vec::new();
         for (at, bay) in self.bays.iter().enumerate() {
             let Some(service) = bay.passed(span) else { continue };
-            let lost = if service.is_gone() { self.replicas_on(at) } else { Vec::new() };
-            for handle in &lost {
-                self.forget(*handle);
-            }
+            let lost = if service.is_gone() { self.leave(at) } else { Vec::new() };
             worse.push((at, service, lost));
         }
         worse
+    }
+
+    /// A volume has no replicas from now on; those that it had.
+    fn leave(&self, at: usize) -> Vec<ChunkHandle> {
+        let lost = self.replicas_on(at);
+        for handle in &lost {
+            self.forget(*handle);
+        }
+        lost
+    }
+
+    /// A volume that has left service counts as gone, for this reason; the replicas that it had.
+    pub(crate) fn withdraw(&self, at: usize, why: String) -> Vec<ChunkHandle> {
+        if let Some(bay) = self.bays.get(at) {
+            bay.withdraw(why);
+        }
+        self.leave(at)
     }
 
     /// Makes all volumes part of a cluster.
@@ -242,7 +268,7 @@ impl Volumes {
     ) -> StoreResult<()> {
         let mut under_way = Vec::new();
         for bay in &self.bays {
-            let Ok(volume) = bay.changeable().cloned() else { continue };
+            let Ok(volume) = bay.changeable() else { continue };
             let call = call.clone();
             under_way.push((bay, bay.blocking(move || call(&volume))));
         }
@@ -430,13 +456,17 @@ impl Volumes {
         self.forgetful.load(Ordering::Relaxed)
     }
 
+    /// There is something that cannot be told.
+    fn cannot_tell_all(&self) {
+        self.forgetful.store(true, Ordering::Relaxed);
+    }
+
     /// What tells apart two times at which different volumes are in service: of a server that has
-    /// lost a volume, what it does not have does not show what it never had.
+    /// lost a volume, what it does not have does not show what it never had. Nor when that is back.
     #[must_use]
     pub fn memory(&self) -> u128 {
-        let uuids =
-            self.bays.iter().filter(|bay| bay.service().is_serving()).filter_map(|b| b.uuid());
-        uuids.fold(0, |all, uuid| all ^ uuid.0.rotate_left(1))
+        let serving = self.bays.iter().filter(|bay| bay.service().is_serving());
+        serving.fold(0, |all, bay| all ^ bay.memory())
     }
 }
 

@@ -208,7 +208,7 @@ impl Volumes {
             if let (true, Err(why)) = (new_server, &volume) {
                 return Err(OpenError::Unusable { dir: one.dir, why: why.clone() });
             }
-            bays.push(Arc::new(Bay::new(one.dir, volume, ages, threads)));
+            bays.push(Arc::new(Bay::new(one, volume, ages, threads)));
         }
         let open = bays.iter().find_map(|bay| bay.volume().ok());
         let Some(record) = record.or_else(|| open.map(|open| (&open.record()).into())) else {
@@ -232,6 +232,7 @@ impl Volumes {
             bays,
             record: Mutex::new(record),
             homes: RwLock::default(),
+            options: base,
             forgetful: AtomicBool::new(false),
         })
     }

@@ -1,23 +1,30 @@
 //! The start: all volumes are read, and of a chunk that is on two of them the better replica counts.
 
-use super::Volumes;
-use crate::store::{ChunkState, ScanEntry};
+use super::{Bay, Volumes};
+use crate::store::{ChunkState, LogUse, ScanEntry, ScanReport};
 use gfs_types::ChunkHandle;
 use std::collections::BTreeMap;
-use std::sync::atomic::Ordering;
 
 /// Threads that read headers of one volume.
-const SCANNERS: usize = 4;
+pub(super) const SCANNERS: usize = 4;
+
+/// What a start found.
+pub(crate) struct Started {
+    /// The replicas.
+    pub(crate) replicas: Vec<ChunkState>,
+    /// Of each volume that could be read, its name and what its start-up log was good for.
+    pub(crate) logs: Vec<(String, LogUse)>,
+}
 
 impl Volumes {
     /// Reads what is on all volumes, side by side, and returns the replicas found. A volume that
     /// cannot be read leaves service; one that is gone meanwhile is not waited for.
-    pub(crate) async fn scan(&self) -> Vec<ChunkState> {
+    pub(crate) async fn scan(&self) -> Started {
         let mut reading = Vec::new();
         for (at, bay) in self.bays.iter().enumerate() {
-            if let Ok(volume) = bay.volume().cloned() {
+            if let Ok(volume) = bay.volume() {
                 let read = move || {
-                    volume.scan(SCANNERS).and_then(|found| Ok((found, volume.quarantined()?)))
+                    volume.start(SCANNERS).and_then(|found| Ok((found, volume.quarantined()?)))
                 };
                 reading.push((at, bay, bay.blocking(read)));
             }
@@ -31,9 +38,10 @@ impl Volumes {
         }
         reports.retain(|(_, bay, _)| !bay.service().is_gone());
         let mut found: BTreeMap<ChunkHandle, (usize, ChunkState)> = BTreeMap::new();
+        let mut logs = Vec::with_capacity(reports.len());
         for (at, bay, report) in reports {
             let volume = bay.name();
-            let (report, quarantined) = match report {
+            let ((report, log), quarantined) = match report {
                 Ok(Ok(read)) => read,
                 Ok(Err(error)) => {
                     tracing::error!(volume, %error, "a volume cannot be read");
@@ -45,33 +53,60 @@ impl Volumes {
                     continue;
                 }
             };
-            if !report.unreadable.is_empty() || !quarantined.is_empty() {
-                self.forgetful.store(true, Ordering::Relaxed);
+            for state in self.sort_out(bay, report, &quarantined, &log) {
+                self.found(&mut found, at, state);
             }
-            for (handle, why) in &report.unreadable {
-                tracing::error!(volume, %handle, why, "a chunk's file cannot be read");
-            }
-            for name in &report.strangers {
-                tracing::warn!(volume, name, "a file that is none of ours was left alone");
-            }
-            let mut replicas = 0_u64;
-            for entry in report.entries {
-                match entry {
-                    ScanEntry::Chunk(state) => {
-                        replicas += 1;
-                        self.found(&mut found, at, state);
-                    }
-                    ScanEntry::Garbled { handle, why } => {
-                        tracing::error!(volume, %handle, why, "a garbled chunk file was put into quarantine");
-                    }
-                }
-            }
-            tracing::info!(volume, replicas, "the volume was read");
+            logs.push((volume, log));
         }
         let homes = found.iter().map(|(handle, (at, _))| (*handle, *at)).collect();
         *self.homes.write().unwrap_or_else(std::sync::PoisonError::into_inner) = homes;
         self.count();
-        found.into_values().map(|(_, state)| state).collect()
+        Started { replicas: found.into_values().map(|(_, state)| state).collect(), logs }
+    }
+
+    /// What was read of a volume: notes and tells what is no replica, and returns those.
+    pub(super) fn sort_out(
+        &self,
+        bay: &Bay,
+        report: ScanReport,
+        quarantined: &[String],
+        log: &LogUse,
+    ) -> Vec<ChunkState> {
+        let volume = bay.name();
+        if !report.unreadable.is_empty() || !quarantined.is_empty() {
+            self.cannot_tell_all();
+        }
+        for (handle, why) in &report.unreadable {
+            tracing::error!(volume, %handle, why, "a chunk's file cannot be read");
+        }
+        for name in &report.strangers {
+            tracing::warn!(volume, name, "a file that is none of ours was left alone");
+        }
+        let mut states = Vec::with_capacity(report.entries.len());
+        for entry in report.entries {
+            match entry {
+                ScanEntry::Chunk(state) => states.push(state),
+                ScanEntry::Garbled { handle, why } => {
+                    tracing::error!(volume, %handle, why, "a garbled chunk file was put into quarantine");
+                }
+            }
+        }
+        let replicas = states.len();
+        match log {
+            LogUse::Used(known) => {
+                tracing::info!(volume, replicas, known, "the volume was read by its start-up log");
+            }
+            LogUse::Missing => {
+                tracing::info!(volume, replicas, "the volume was read; it had no start-up log");
+            }
+            LogUse::Unusable(why) | LogUse::Disagrees(why) => tracing::warn!(
+                volume,
+                replicas,
+                why,
+                "all of the volume was read: its start-up log was of no use"
+            ),
+        }
+        states
     }
 
     /// Adds a replica. There is a second one of its chunk when a volume comes back after its

@@ -1,15 +1,17 @@
 //! A server with several volumes, of which one fails, hangs, fills up or goes.
 
-use crate::master::CLUSTER;
+use crate::master::{CHUNK, CLUSTER};
 use crate::rig::{Disk, Rig, Running, volumes_options};
 use crate::wire::{Push, code, pattern, read};
 use gfs_chunkserver::files::{Fault, FaultyFiles, Moment, OperationKind, OsFiles, Rule};
+use gfs_chunkserver::store::{Header, Slot, VolumeRecord};
 use gfs_chunkserver::{Directory, OpenError, Volumes};
 use gfs_proto::v1 as pb;
 use gfs_types::{ErrorCode, Geometry, ServerNumber, ServerUuid};
 use pb::command::Body;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::watch;
 
 const A: u64 = 0xa01;
@@ -51,6 +53,41 @@ async fn written(rig: &Rig, handle: u64) -> Push {
     push
 }
 
+const FILE_OF_A: &str = "/volume-0/chunks/01/0000000000000a01.chunk";
+
+/// The headers in a chunk's file, the newer one first, and where they are.
+fn headers(content: &[u8]) -> [(usize, Box<Header>); 2] {
+    let slots = [0, 1].map(|index| {
+        let at = (CHUNK + index * 4096) as usize;
+        match Header::decode(&content[at..at + 4096]) {
+            Slot::Valid { header, .. } => (at, header),
+            other => panic!("{other:?}"),
+        }
+    });
+    match slots {
+        [a, b] if a.1.generation > b.1.generation => [a, b],
+        [a, b] => [b, a],
+    }
+}
+
+/// How many looks at the first volume ended so.
+fn probes(rig: &Rig, result: &str) -> u64 {
+    let text = rig.servers[0].metrics.render().unwrap();
+    let name = "gfs_chunkserver_volume_probes_total{volume=\"/volume-0\",result=";
+    let name = format!("{name}\"{result}\"}} ");
+    text.lines().find_map(|line| line.strip_prefix(&name)?.parse().ok()).unwrap_or(0)
+}
+
+/// Waits until so many did.
+async fn probed(rig: &Rig, result: &str, times: u64) {
+    let waiting = async {
+        while probes(rig, result) < times {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), waiting).await.expect("no probes");
+}
+
 fn replica(report: &[pb::ReplicaState], handle: u64) -> Option<&pb::ReplicaState> {
     report.iter().find(|state| state.handle == handle)
 }
@@ -75,6 +112,33 @@ async fn replicas_go_to_the_emptiest_volume_and_are_found_again() {
     }
     let text = rig.servers[0].metrics.render().unwrap();
     assert!(text.contains("gfs_chunkserver_volume_in_service{volume=\"/volume-1\"} 1"), "{text}");
+    // It had ended in order: no file was opened to find them.
+    for volume in ["/volume-0", "/volume-1"] {
+        let used = format!("gfs_chunkserver_starts_total{{volume=\"{volume}\",log=\"used\"}} 1");
+        assert!(text.contains(&used), "{text}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_says_other_than_the_start_up_log_is_reported_anew_when_it_is_used() {
+    let (mut rig, files, mut a, _b) = rig().await;
+    a.finish().await;
+    rig.servers.pop().unwrap().stop().await;
+    // A later header, that leaves no trace at the file: what no system call does.
+    let path = Path::new(FILE_OF_A);
+    let content = files[0].content(path).unwrap();
+    let [(_, newer), (at, _)] = headers(&content);
+    let promised = gfs_types::Version(5);
+    let forged = Header { promised, generation: newer.generation + 1, ..*newer }.encode();
+    for (at, byte) in (at..).zip(forged) {
+        files[0].damage(path, at as u64, content[at] ^ byte).unwrap();
+    }
+    rig.servers.push(Running::start(&rig.master, &rig.disks[0], 1).await);
+    assert_eq!(replica(&rig.master.report(1), A).unwrap().promised, 1);
+    assert!(read(&rig, 1, A, 1, 0, 10).await.unwrap() == pattern(0, 10));
+    rig.master
+        .reported(1, |report| replica(report, A).is_some_and(|state| state.promised == 5))
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -115,13 +179,112 @@ async fn a_volume_that_turns_read_only_leaves_service_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_volume_that_can_be_written_to_again_is_taken_back() {
+    let (rig, files, mut a, mut b) = rig().await;
+    let before = rig.master.boot_id(1);
+    files[0].set_read_only(true);
+    a.sender.send(crate::wire::slice(2, MIB, &pattern(MIB, 10))).await.unwrap();
+    a.failed().await;
+    rig.master
+        .reported(1, |report| replica(report, A).is_some_and(|a| !a.damaged.is_empty()))
+        .await;
+    probed(&rig, "refused", 1).await;
+    let without = rig.master.boot_id(1);
+    files[0].set_read_only(false);
+    let back = |report: &[pb::ReplicaState]| {
+        replica(report, A).is_some_and(|a| a.damaged.is_empty()) && replica(report, B).is_some()
+    };
+    let report = rig.master.reported(1, back).await;
+    rig.master.registered(1).await;
+    let state = replica(&report, A).unwrap();
+    assert_eq!((state.complete, state.length), (1, MIB));
+    // What was not synced may be gone, though no kernel was booted.
+    let [(_, header), _] = headers(&files[0].content(Path::new(FILE_OF_A)).unwrap());
+    assert_eq!(state.suspect, !header.flags.clean);
+    // What it does not have does not show what it never had: neither before nor without.
+    let after = rig.master.boot_id(1);
+    assert!(before != without && without != after && after != before);
+    // New replicas go there again, and the other volume went on.
+    rig.master.beat(1, |beat| beat.volumes[0].failing.is_empty()).await;
+    files[1].set_free(SIZE / 2);
+    rig.master.beat(1, |beat| beat.volumes[1].free_bytes <= SIZE / 2).await;
+    written(&rig, C).await;
+    assert!(files[0].content(Path::new("/volume-0/chunks/03/0000000000000c03.chunk")).is_ok());
+    b.write(2, MIB, 100).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_volume_that_was_away_is_taken_back_and_another_in_its_place_is_not() {
+    let (rig, files, mut a, mut b) = rig().await;
+    a.finish().await;
+    b.finish().await;
+    let record = Path::new("/volume-0/gfs-volume");
+    let ours = files[0].content(record).unwrap();
+    files[0].inject(Rule {
+        kind: OperationKind::Open,
+        path: "gfs-volume".to_owned(),
+        skip: 0,
+        times: u64::MAX,
+        fault: Fault::Error(libc::ENOENT),
+    });
+    rig.master.reported(1, without_a).await;
+    rig.master.registered(1).await;
+    // It is made anew on the other volume, at a later version.
+    rig.master.grant(A, 1, &[1], 0).await;
+    rig.master.done(1, A, Body::Prepare(pb::Prepare { version: 1, next: 2 })).await;
+    rig.master.grant(A, 2, &[1], 0).await;
+    // Another one is mounted in its place.
+    let mut other = VolumeRecord::decode(&ours).unwrap();
+    other.volume = gfs_types::VolumeUuid(0xbad);
+    files[0].overwrite(record, 0, other.encode().as_bytes()).unwrap();
+    files[0].clear_rules();
+    probed(&rig, "refused", probes(&rig, "refused") + 2).await;
+    rig.master.beat(1, |beat| !beat.volumes[0].failing.is_empty()).await;
+    assert_eq!(files[0].content(record).unwrap(), other.encode().as_bytes());
+    // And then the right one.
+    files[0].overwrite(record, 0, &ours).unwrap();
+    probed(&rig, "taken back", 1).await;
+    rig.master.beat(1, |beat| beat.volumes[0].failing.is_empty()).await;
+    rig.master.registered(1).await;
+    let report =
+        rig.master.reported(1, |report| replica(report, A).is_some_and(|a| a.complete == 2)).await;
+    assert_eq!(report.len(), 2, "{report:?}");
+    assert!(files[0].content(Path::new("/volume-0/quarantine/0000000000000a01.chunk")).is_ok());
+    assert!(read(&rig, 1, B, 1, 0, 100).await.unwrap() == pattern(0, 100));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_volume_that_is_missing_at_the_start_is_taken_in_when_it_comes() {
+    let (mut rig, files, mut a, mut b) = rig().await;
+    a.finish().await;
+    b.finish().await;
+    rig.servers.pop().unwrap().stop().await;
+    files[0].inject(Rule {
+        kind: OperationKind::Lock,
+        path: String::new(),
+        skip: 0,
+        times: u64::MAX,
+        fault: Fault::Error(libc::ENOENT),
+    });
+    rig.servers.push(Running::start(&rig.master, &rig.disks[0], 1).await);
+    assert!(without_a(&rig.master.report(1)));
+    probed(&rig, "refused", 1).await;
+    files[0].clear_rules();
+    rig.master.reported(1, |report| replica(report, A).is_some_and(|a| !a.suspect)).await;
+    rig.master.registered(1).await;
+    for handle in [A, B] {
+        assert!(read(&rig, 1, handle, 1, 0, MIB).await.unwrap() == pattern(0, MIB));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_sync_that_fails_takes_its_volume_out_of_service() {
     let (rig, files, _a, mut b) = rig().await;
     files[0].inject(Rule {
         kind: OperationKind::Sync,
         path: String::new(),
         skip: 0,
-        times: 1,
+        times: u64::MAX,
         fault: Fault::Error(libc::EIO),
     });
     // The sync in the background meets it.
@@ -159,7 +322,14 @@ async fn a_volume_that_hangs_is_gone_after_ten_seconds_and_the_other_never_waits
     // A new replica of the chunk can be made beside what hangs.
     rig.master.grant(A, 1, &[1], 0).await;
     assert!(files[1].content(Path::new("/volume-1/chunks/01/0000000000000a01.chunk")).is_ok());
+    // When it answers again what was under way comes to its end first. It has the better replica of
+    // what was made anew: that is not thrown away, nor can it be told.
     hang.send_replace(false);
+    rig.master.beat(1, |beat| beat.volumes[0].failing.is_empty()).await;
+    assert!(files[0].content(Path::new(FILE_OF_A)).is_ok());
+    rig.master.reported(1, |report| replica(report, A).is_some_and(|a| a.length == 0)).await;
+    rig.master.registered(1).await;
+    assert!(rig.master.boot_id(1).is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]

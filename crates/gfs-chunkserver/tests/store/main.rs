@@ -12,5 +12,6 @@ mod overwrite;
 mod power;
 mod rig;
 mod scrub;
+mod start;
 mod volume;
 mod witness;

@@ -108,7 +108,7 @@ impl<P: Clone> Replica<P> {
             sequence: entry.sequence,
             offsets: entry.offsets,
             forgot: header.window.forgot(),
-            sealed: header.sealed,
+            sealed: header.sealed || header.length == self.settings.chunk_size,
         })
     }
 }

@@ -1022,7 +1022,8 @@ pub struct OutcomesResponse {
     /// A writer was dropped from memory at some time: one that is not remembered may be it.
     #[prost(bool, tag = "3")]
     pub forgot: bool,
-    /// No more mutations at this version: what was not applied never will be, in this chunk.
+    /// No more records at this version, because it is sealed or full to its last byte: what was not
+    /// applied never will be, in this chunk.
     #[prost(bool, tag = "4")]
     pub sealed: bool,
 }

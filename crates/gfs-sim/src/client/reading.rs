@@ -72,7 +72,7 @@ impl Reading {
         let (file, at) = (self.file, self.at);
         self.at += bytes.len() as u64;
         let Some(fact) = ctx.ledger.file(file) else { return };
-        let cut = fact.cuts != self.cuts;
+        let cut = fact.was_cut_since(self.cuts);
         match &mut fact.content {
             // Who cuts or extends it meanwhile decides what is there.
             Content::Written(_) if cut => {}
@@ -116,7 +116,7 @@ impl Client {
             reading.end(ctx, true);
             let fact = ctx.ledger.file(file);
             let excused = fact.as_ref().and_then(|fact| fact.excused);
-            let cut = fact.is_some_and(|fact| fact.cuts != reading.cuts);
+            let cut = fact.is_some_and(|fact| fact.was_cut_since(reading.cuts));
             if !cut && at < excused.map_or(least, |from| least.min(from)) {
                 ctx.violation(format!(
                     "file {file} ends at {at} for a reader, {least} bytes were acknowledged"

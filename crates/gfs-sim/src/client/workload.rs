@@ -434,6 +434,7 @@ impl Client {
     fn has_cut(&mut self, ctx: &mut Context, file: u64, length: u64, found: &pb::Attributes) {
         let Some(fact) = ctx.ledger.file(file) else { return };
         fact.being_written = false;
+        fact.cuts += 1;
         let before = fact.acknowledged;
         if let Some(layout) = fact.layout() {
             if length < before {
@@ -562,8 +563,12 @@ impl Client {
             Task::Cut { file, .. } => {
                 if let Some(fact) = ctx.ledger.file(*file) {
                     fact.being_written = false;
-                    // How long it is now nobody can tell.
-                    fact.doubtful |= code != ErrorCode::Busy;
+                    if code == ErrorCode::Busy {
+                        fact.cuts += 1;
+                    } else {
+                        // How long it is now nobody can tell.
+                        fact.doubtful = true;
+                    }
                 }
                 if !unknown && code != ErrorCode::NotFound {
                     ctx.violation(text);

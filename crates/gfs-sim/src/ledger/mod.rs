@@ -42,7 +42,8 @@ pub struct Fact {
     pub being_written: bool,
     /// From here on a loss of power took every copy.
     pub excused: Option<u64>,
-    /// How often it was cut or extended: who reads it meanwhile may be given either.
+    /// Grows when it begins to be cut or extended, and when that is done. Who reads it meanwhile may
+    /// be given either.
     pub cuts: u32,
     /// What it contains.
     pub content: Content,
@@ -53,6 +54,12 @@ impl Fact {
     #[must_use]
     pub fn promised(&self) -> u64 {
         self.excused.map_or(self.acknowledged, |from| from.min(self.acknowledged))
+    }
+
+    /// Whether it was, or is being, cut or extended since `cuts` was this.
+    #[must_use]
+    pub const fn was_cut_since(&self, cuts: u32) -> bool {
+        self.cuts != cuts || !cuts.is_multiple_of(2)
     }
 
     /// What is written from its beginning to its end.

@@ -138,20 +138,45 @@ async fn a_disk_that_is_pulled_while_written_costs_its_own_copies_only() -> anyh
         };
         let away = bench.directory().join("pulled");
         goes_while_written(&bench, 3, || Ok(std::fs::rename(bad, &away)?)).await?;
+        put_back(&bench, &away, bad).await?;
+        bench.check_file("/f-3", Content(3), LENGTH).await?;
+        std::fs::rename(bad, &away)?;
+        eventually("the server notices", WHOLE, async || {
+            let status = bench.client.status().await?;
+            Ok(volume(&bench, &status, bad).is_some_and(|(_, volume)| !volume.failing.is_empty()))
+        })
+        .await?;
         // Without the directory the server starts all the same, and says so.
         bench.restart(Part::Server(0))?;
-        let status = bench.client.status().await?;
-        let (state, volume) = volume(&bench, &status, bad).context("the volume")?;
-        ensure!(state == ServerState::Alive && volume.failing.contains("missing"), "{volume:?}");
+        eventually("the server says that it is missing", WHOLE, async || {
+            let status = bench.client.status().await?;
+            let (state, volume) = volume(&bench, &status, bad).context("the volume")?;
+            Ok(state == ServerState::Alive && volume.failing.contains("missing"))
+        })
+        .await?;
         bench.check_file("/f-3", Content(3), LENGTH).await?;
         ensure!(!bad.exists(), "a directory was made in place of the missing one");
-        // Put back, its replicas are told again, and the stale ones among them go.
-        std::fs::rename(&away, bad)?;
-        bench.restart(Part::Server(0))?;
-        bench.wait_whole(WHOLE).await?;
+        put_back(&bench, &away, bad).await?;
         bench.check_file("/f-3", Content(3), LENGTH).await
     })
     .await
+}
+
+/// Puts back what was pulled: the process that runs takes it back, its replicas are told again, and
+/// the stale ones among them go.
+async fn put_back(bench: &Bench, away: &Path, dir: &Path) -> anyhow::Result<()> {
+    let pid = bench.cluster.pid(Part::Server(0))?;
+    std::fs::rename(away, dir)?;
+    eventually("the volume is taken back", WHOLE, async || {
+        let status = bench.client.status().await?;
+        Ok(volume(bench, &status, dir).is_some_and(|(state, volume)| {
+            state == ServerState::Alive && volume.failing.is_empty()
+        }))
+    })
+    .await?;
+    bench.wait_whole(WHOLE).await?;
+    ensure!(bench.cluster.pid(Part::Server(0))? == pid, "it must be the same process");
+    Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]

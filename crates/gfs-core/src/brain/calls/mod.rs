@@ -337,7 +337,11 @@ impl Brain {
             Request::Open(r) => {
                 let near = r.place.as_ref().unwrap_or(&near);
                 let chunks = self.first_locations(inode, r.locations, near);
-                let last = location(near);
+                // Others who append may have gone on meanwhile.
+                let last = match (r.append, self.open_chunk(inode)) {
+                    (true, open) => open.and_then(|open| self.chunks.location(open, near)),
+                    (false, _) => location(near),
+                };
                 Response::Open(pb::OpenResponse { attributes, chunks, last, epoch })
             }
             Request::Allocate(r) => {

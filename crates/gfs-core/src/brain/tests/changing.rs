@@ -156,7 +156,8 @@ fn who_failed_at_a_version_gets_the_lease_with_another() {
     assert!(without.primary != 0 && without.servers.iter().all(|s| s.server != victim));
     let request = failed(&world, 8, without.version + 100, vec![]);
     assert_eq!(again(&mut world, request), Err(ErrorCode::StaleVersion));
-    let request = failed(&world, 8, without.version, vec![1; 65]);
+    let now = lease(&mut world, 8, inode, 5).unwrap();
+    let request = failed(&world, 8, now.version, vec![1; 65]);
     assert_eq!(again(&mut world, request), Err(ErrorCode::InvalidArgument));
     sound(&mut world);
 }

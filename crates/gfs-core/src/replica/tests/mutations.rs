@@ -158,6 +158,19 @@ fn a_record_that_does_not_fit_closes_the_chunk_to_everybody() {
     assert!(one.replica.outcomes(2, 9).is_err());
 }
 
+/// The master seals it by its length, without a word to the members.
+#[test]
+fn a_chunk_full_to_its_last_byte_is_known_to_take_no_more_records() {
+    let mut one = alone();
+    for sequence in 1..=4 {
+        assert!(!one.replica.outcomes(1, 9).unwrap().sealed);
+        one.slice(1, record(sequence, CHUNK / 4));
+        one.disk(Ok(()));
+    }
+    let outcomes = one.replica.outcomes(1, 9).unwrap();
+    assert_eq!((outcomes.sequence, outcomes.sealed, outcomes.offsets.len()), (4, true, 4));
+}
+
 #[test]
 fn a_flush_of_a_full_chunk_covers_what_it_took() {
     let mut one = alone();

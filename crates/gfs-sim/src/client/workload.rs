@@ -466,7 +466,7 @@ impl Client {
                 let records = self.dice.range(0, 40) as u32;
                 let most = FileAppender::most(&config);
                 let appending = Appending::new(appender, records, most, config.disk);
-                self.begin(ctx, file, Job::Append(Box::new(appending)));
+                self.begin(ctx, file, Job::Append(appending));
             }
             Err(error) => self.cannot_begin(ctx, file, &error),
         }

@@ -62,10 +62,14 @@ impl Payload {
             return (sums.clone(), self.pieces.clone());
         }
         let pieces = cut(&self.pieces, at, length);
-        let block = BLOCK_SIZE as usize;
+        let (block, end) = (BLOCK_SIZE as usize, at + length);
         let sums = match &self.sums {
-            Some(sums) if at.is_multiple_of(block) => {
-                let blocks = at / block..(at + length).div_ceil(block);
+            // Those of whole blocks, and of what is left at the end.
+            Some(sums)
+                if at.is_multiple_of(block)
+                    && (end.is_multiple_of(block) || end == self.length) =>
+            {
+                let blocks = at / block..end.div_ceil(block);
                 sums.get(blocks).map(<[u32]>::to_vec)
             }
             _ => None,

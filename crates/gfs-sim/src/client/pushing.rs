@@ -25,6 +25,7 @@ const OUTCOMES: u64 = 2_000_000;
 
 /// What the application does with a file.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "a client has one at a time")]
 pub(super) enum Job {
     Write(Writing),
     Append(Appending),

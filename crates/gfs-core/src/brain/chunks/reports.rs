@@ -303,10 +303,10 @@ impl Chunks {
             if replica.complete != 0 {
                 self.leave_out(server, handle, slot.version);
             }
-            let was_equal = member && replica.promised == slot.version && replica.complete != 0;
-            if was_equal && replica.suspect {
-                // Made equal under this number, and then the power went: whether what it was made
-                // equal to is there is not known. As doubtful as if its Grant had come.
+            if member && replica.suspect && replica.complete != 0 {
+                // A member was made equal under this number, and then the power went: whether what it
+                // was made equal to is there is not known, and it may have forgotten the number, too.
+                // As doubtful as if its Grant had come.
                 StrayKind::Suspect
             } else {
                 StrayKind::Stale

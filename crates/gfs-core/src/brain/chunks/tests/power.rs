@@ -169,3 +169,30 @@ fn the_only_copy_counts_although_power_failed_before_its_grant() {
     world.run(10_000);
     assert_eq!(world.chunks.health().full, 1, "{:?}", world.notes);
 }
+
+/// All lose power before what they wrote of the last version is on disk: promises and Grants are
+/// forgotten, what was flushed before is there.
+#[test]
+fn what_is_on_disk_counts_although_every_member_forgot_the_last_version() {
+    let (mut world, handle, members) = stored(4);
+    world.recover(handle, &[], true);
+    world.settle();
+    assert_eq!(world.chunks.version(handle), 2);
+    for at in &members {
+        lose_power(&mut world, *at);
+        let replica = world.hosts[*at].replicas.get_mut(&handle.0).unwrap();
+        (replica.promised, replica.complete) = (1, 1);
+    }
+    // The last of them may be the one that remembers.
+    for at in &members[1..] {
+        world.hosts[*at].up = true;
+    }
+    world.run(30_000);
+    assert_eq!(world.chunks.health().unavailable, 1);
+    world.hosts[members[0]].up = true;
+    world.run(10_000);
+    assert_eq!(world.good(handle.0).len(), 3, "{:?}", world.notes);
+    for at in &members {
+        assert_eq!(world.hosts[*at].replicas[&handle.0].content, world.known[&handle.0].acked);
+    }
+}

@@ -1,8 +1,7 @@
 //! What a loss of power leaves of the promises. An acknowledged byte survives the loss of all but one
 //! of its copies. A copy whose server lost power before it was synced counts as lost; if no other
 //! one is left, the byte may be gone, and so may all behind it in the file: the ledger takes that
-//! down *before* anything goes on, so that nothing else is excused by it. What was acknowledged to be
-//! on disk is not excused by any loss of power.
+//! down *before* anything goes on, so that nothing else is excused by it.
 
 use super::extents::{self, version};
 use crate::ledger::Content;
@@ -43,12 +42,10 @@ pub fn recall(world: &mut World) {
                 continue;
             }
             let Some(fact) = world.ctx.ledger.files.get_mut(&number) else { continue };
-            let end = if record.sealed { to } else { u64::MAX };
-            // What was acknowledged to be on disk is still promised.
-            let lost = fact.on_disk_within(from, end);
-            if record.sealed && lost == to {
-                continue;
-            }
+            // *Not asked for yet*: what was acknowledged to be on disk. A copy whose header is newer
+            // than its bytes may win over one that has them, and a loss of power in the middle of a
+            // version change leaves every copy below the record.
+            let lost = from;
             world.doubtful.insert(handle);
             if from < handed {
                 fact.excused = Some(fact.excused.map_or(lost, |before| before.min(lost)));

@@ -6,7 +6,7 @@ use super::strays::StrayKind;
 use super::{Chunks, Now, Outbox};
 use crate::mistakes::Mistake;
 use gfs_proto::v1::{self as pb, command::Body};
-use gfs_types::{ChunkHandle, ErrorCode, Millis, ServerNumber};
+use gfs_types::{BLOCK_SIZE, ChunkHandle, ErrorCode, Millis, ServerNumber};
 use smallvec::SmallVec;
 
 /// Attempts at once; after so many failures the tick sets the pace.
@@ -84,6 +84,7 @@ impl Chunks {
             complete: state.complete,
             serial: state.serial,
             length: state.length,
+            valid: valid_bytes(state),
             digest: state.digest,
             suspect: state.suspect,
             damaged: !state.damaged.is_empty(),
@@ -347,9 +348,16 @@ fn asked_version(table: &super::table::Table, handle: ChunkHandle) -> u64 {
     table.get(handle).map_or(0, |slot| slot.version)
 }
 
+/// Bytes of a replica before its first damaged block.
+fn valid_bytes(state: &pb::ReplicaState) -> u32 {
+    let damaged = state.damaged.iter().map(|range| range.first.saturating_mul(BLOCK_SIZE));
+    damaged.min().map_or(state.length, |at| at.min(state.length))
+}
+
 /// The copy that the others become equal to: complete at the version, with the highest serial. If
-/// all are doubtful after a power loss, the one that had most on disk; one that was made equal and
-/// lost power before its Grant came last.
+/// all are doubtful after a power loss, the one that had most on disk, then the one with most valid
+/// bytes (a longer one whose tail was torn may have lost with it what was synced in the same block);
+/// one that was made equal and lost power before its Grant came last.
 fn best(asked: &[Asked], version: u64) -> Option<(ServerNumber, Answer)> {
     asked
         .iter()
@@ -362,6 +370,40 @@ fn best(asked: &[Asked], version: u64) -> Option<(ServerNumber, Answer)> {
             let kept = if a.suspect { a.fsynced } else { (u64::MAX, a.serial) };
             let sound = !a.suspect && !a.damaged;
             let granted = a.complete == version;
-            (granted, !a.suspect, sound, kept, a.length, !a.damaged, std::cmp::Reverse(*server))
+            (granted, !a.suspect, sound, kept, a.valid, a.length, std::cmp::Reverse(*server))
         })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two copies after a loss of power: what both had synced is whole on the shorter one only.
+    #[test]
+    fn of_doubtful_copies_the_longest_valid_one_counts() {
+        let damaged = vec![pb::BlockRange { first: 0, count: 1 }];
+        let torn = pb::ReplicaState { length: 131_072, damaged, ..Default::default() };
+        let whole = pb::ReplicaState { length: 65_470, ..Default::default() };
+        assert_eq!((valid_bytes(&torn), valid_bytes(&whole)), (0, 65_470));
+        let asked = |server, state: &pb::ReplicaState, fsynced| Asked {
+            server: ServerNumber(server),
+            holder: true,
+            answer: Some(Answer {
+                complete: 1,
+                serial: 13,
+                length: state.length,
+                valid: valid_bytes(state),
+                digest: 0,
+                suspect: true,
+                damaged: !state.damaged.is_empty(),
+                fsynced,
+            }),
+            equal: false,
+        };
+        let chosen = |asked: &[Asked]| best(asked, 1).map(|(server, _)| server.0);
+        let two = [asked(1, &torn, (1, 10)), asked(2, &whole, (1, 10))];
+        assert_eq!(chosen(&two), Some(2));
+        let two = [asked(1, &torn, (1, 13)), asked(2, &whole, (1, 10))];
+        assert_eq!(chosen(&two), Some(1), "it had more on disk");
+    }
 }

@@ -109,6 +109,8 @@ pub(super) struct Answer {
     pub(super) complete: u64,
     pub(super) serial: u64,
     pub(super) length: u32,
+    /// Bytes before its first damaged block.
+    pub(super) valid: u32,
     pub(super) digest: u32,
     pub(super) suspect: bool,
     pub(super) damaged: bool,

@@ -174,15 +174,21 @@ fn the_only_copy_counts_although_power_failed_before_its_grant() {
 /// forgotten, what was flushed before is there.
 #[test]
 fn what_is_on_disk_counts_although_every_member_forgot_the_last_version() {
-    let (mut world, handle, members) = stored(4);
+    let mut world = World::new(4);
+    world.run(1_000);
+    let handle = world.create(3).unwrap();
+    world.settle();
+    assert!(world.write(handle, None));
     world.recover(handle, &[], true);
     world.settle();
     assert_eq!(world.chunks.version(handle), 2);
+    let members = members(&world, handle);
     for at in &members {
         lose_power(&mut world, *at);
         let replica = world.hosts[*at].replicas.get_mut(&handle.0).unwrap();
         (replica.promised, replica.complete) = (1, 1);
     }
+    world.run(5_000);
     // The last of them may be the one that remembers.
     for at in &members[1..] {
         world.hosts[*at].up = true;

@@ -5,6 +5,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use rustix::fs::{FlockOperation, flock};
@@ -80,6 +81,9 @@ pub fn request_end(data: &Path) -> anyhow::Result<()> {
     kill_process(pid, Signal::TERM).context("signalling it")
 }
 
+/// How long a lock is asked for again.
+const LOCK_PATIENCE: Duration = Duration::from_secs(1);
+
 /// Keeps a second cluster out of a directory.
 #[derive(Debug)]
 pub(crate) struct Lock {
@@ -95,8 +99,14 @@ impl Lock {
             .write(true)
             .open(&path)
             .with_context(|| format!("opening {}", path.display()))?;
-        if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
-            bail!("another process runs the cluster in {}", data.display());
+        // A child that this process is just starting for another cluster has all its files for a
+        // moment, a lock that was given up among them: until it becomes the program it is to run.
+        let until = Instant::now() + LOCK_PATIENCE;
+        while flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+            if Instant::now() >= until {
+                bail!("another process runs the cluster in {}", data.display());
+            }
+            std::thread::sleep(Duration::from_millis(10));
         }
         Ok(Self { _file: file })
     }

@@ -48,9 +48,10 @@ pub struct AppendOptions {
 /// # }
 /// ```
 ///
-/// **Failures.** A call that fails with `OUTCOME_UNKNOWN` or `DEADLINE_EXCEEDED` may have stored its
-/// record: nobody could tell in time. After any other error it is not in the file. After
-/// `DEADLINE_EXCEEDED` the appender takes nothing more; open another one.
+/// **Failures.** A call that fails with `OUTCOME_UNKNOWN`, or because nothing moved until the client's
+/// deadline (`DEADLINE_EXCEEDED`, or `NO_SPACE` or `TOO_FEW_SERVERS` if that was why), may have stored
+/// its record: nobody could tell in time. After any other error it is not in the file. After the
+/// deadline the appender takes nothing more; open another one.
 ///
 /// **Dropping** an appender does nothing: what is acknowledged stays, and the master takes it for gone
 /// when it was not heard for a minute. Close appenders.

@@ -153,13 +153,10 @@ impl File {
     ///
     /// ```no_run
     /// # async fn example(client: gfs_client::Client) -> Result<(), Box<dyn std::error::Error>> {
-    /// use tokio::io::AsyncWriteExt as _;
-    ///
     /// let mut log = client.open("/logs/today").await?;
-    /// let mut out = tokio::io::stdout();
     /// loop {
-    ///     out.write_all(&log.next_piece_or_wait().await?).await?;
-    ///     out.flush().await?;
+    ///     let more = log.next_piece_or_wait().await?;
+    ///     println!("{} bytes more", more.len());
     /// }
     /// # }
     /// ```

@@ -71,6 +71,8 @@ async fn goes_while_written(
     let everywhere = Content(seed + 2);
     let progress = Arc::<Acknowledged>::default();
     write_file(bench.client.clone(), "/after".into(), everywhere, 1 << 20, 4, progress).await?;
+    // A server that was not heard for a moment is passed over at first.
+    bench.wait_whole(WHOLE).await?;
     bench.check_replicas("/after", everywhere, 1 << 20, 4).await?;
     let holds = async || {
         let status = bench.client.status().await?;

@@ -68,13 +68,28 @@ impl ChunkWriter {
         let base = self.sequence.unwrap_or_default();
         let count = outcomes.sequence.saturating_sub(base);
         if count > 0 && !self.are_applied(count, 0, &outcomes.offsets) {
-            return self.nonsense("remembers mutations that were never made", step);
+            // It was forgotten and came back: of what it did before the places are gone.
+            if outcomes.forgot && outcomes.sequence <= self.committed {
+                self.fail_doubtful();
+                return self.leave_sealed(step);
+            }
+            let text = format!(
+                "remembers mutation {} and {} places, {base} to {} are in doubt",
+                outcomes.sequence,
+                outcomes.offsets.len(),
+                self.committed
+            );
+            return self.nonsense(&text, step);
         }
         self.applied(count, 0, &outcomes.offsets);
         // A writer that is remembered for less than it had acknowledged was forgotten in between.
         if (outcomes.sequence == 0 && outcomes.forgot) || outcomes.sequence < base {
             self.fail_doubtful();
         }
+        self.leave_sealed(step);
+    }
+
+    fn leave_sealed(&mut self, step: &mut Step<'_>) {
         self.moved(step);
         self.link = Link::Idle;
         self.ended = Some(Ended::Sealed);

@@ -664,7 +664,13 @@ impl World {
             let at = self.dice.roll(self.clients.len() as u64) as usize;
             self.happen(at);
             steps += 1;
-            assert!(steps < 400_000, "does not get on: {:?}", self.clients[0].machine);
+            if steps == 400_000 {
+                let stuck = self.clients.iter().find(|client| !client.closed);
+                panic!(
+                    "does not get on: {:?}",
+                    stuck.map(|client| (&client.machine, &client.asks))
+                );
+            }
         }
         self.check();
     }

@@ -312,6 +312,10 @@ impl ChunkReader {
         effects: &mut Vec<Effect>,
     ) {
         let length: usize = payload.iter().map(Bytes::len).sum();
+        if reply.length == 0 && length == 0 && reply.offset == self.at {
+            // There is nothing from here on that is acknowledged.
+            return self.ended(now, effects);
+        }
         let sane = reply.offset == self.at
             && reply.length > 0
             && reply.length as usize == length
